@@ -1,0 +1,51 @@
+# mpic-appliance: `make` alone lists what there is.
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit lint lab lab-down bench soak clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+setup: root ## install what is needed: Debian packages and the virtual environment (root)
+	@.ci/setup
+
+demo: setup ## the main job: an emulated Internet, six perspectives, a BGP hijack refused; writes build/demo.json (root)
+	@$(PYTHON) -m tests.demo
+
+test: setup ## everything: lint, types, unit, system and end-to-end tests (root)
+	@$(MAKE) --no-print-directory lint-only
+	@$(PYTHON) -m pytest -v -m "not soak"
+
+unit: ## tests without root and without network
+	@.ci/setup --python-only
+	@$(PYTHON) -m pytest -q tests/unit
+
+lint: ## ruff, strict mypy, import-linter
+	@.ci/setup --python-only
+	@$(MAKE) --no-print-directory lint-only
+
+lint-only:
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-cache
+
+lab: setup ## leave the lab and the appliance running in the background, and say how to use them (root)
+	@$(PYTHON) -m tests.lab up --appliance
+
+lab-down: root ## remove all of the lab (root)
+	@if [ -x $(PYTHON) ]; then $(PYTHON) -m tests.lab down; else echo "lab-down: nothing was ever set up here"; fi
+
+bench: setup ## decisions per second, latency and CPU per decision, beside the floor (root)
+	@$(PYTHON) -m tests.bench
+
+soak: setup ## what is too long for make test: full counts (root)
+	@$(PYTHON) -m pytest -v -m soak --timeout 7200
+
+clean: ## remove what was built, and the virtual environment
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+root:
+	@[ "$$(id -u)" -eq 0 ] || { echo "this needs root: it makes network namespaces (try: sudo make $(MAKECMDGOALS))" >&2; exit 1; }
+.PHONY: root lint-only

@@ -1,0 +1,136 @@
+"""An ASGI application from a table of routes: bounded bodies, JSON errors, and no work for what is refused."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from appliance.api.errors import HttpError
+from appliance.errors import EvidenceUnavailable
+
+MAX_BODY_BYTES = 64 * 1024
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = tuple[tuple[bytes, bytes], ...]
+
+_log = logging.getLogger("mpicd")
+_encoder = msgspec.json.Encoder()
+_JSON = (b"content-type", b"application/json")
+_CLOSE = (b"connection", b"close")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One request, its body whole. `uid`: the user id of the process at the other end of the socket."""
+
+    body: bytes
+    uid: int
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """One response, whole."""
+
+    status: int
+    body: bytes
+    headers: Headers = (_JSON,)
+
+
+Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
+Routes = Mapping[str, Mapping[str, Handler]]
+
+
+def json_response(value: object, status: int = 200) -> HttpResponse:
+    """`value` (msgspec types and plain JSON values) as a response."""
+    return HttpResponse(status, _encoder.encode(value))
+
+
+def error_response(error: HttpError) -> HttpResponse:
+    """The error form."""
+    return HttpResponse(error.status, _encoder.encode(error.body), (_JSON, *error.headers))
+
+
+class Application:
+    """ASGI 3. `routes`: path to method to handler. A handler gives a response or raises `HttpError`."""
+
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        try:
+            handler = self._handler(scope)
+            response = await handler(HttpRequest(await _body(scope, receive), scope["state"]["uid"]))
+        except _Gone:
+            return
+        except HttpError as error:
+            response = error_response(error)
+        except EvidenceUnavailable as error:
+            _log.error("no answer without evidence: %s", error)
+            response = error_response(HttpError(503, "The decision could not be recorded, so there is none."))
+        except Exception:
+            _log.exception("unexpected error")
+            response = error_response(HttpError(500, "Internal error; see the journal."))
+        await _send(send, response, last=response.status == 413)
+
+    def _handler(self, scope: Message) -> Handler:
+        methods = self._routes.get(scope["path"])
+        if methods is None:
+            raise HttpError(404, "There is nothing at this path.")
+        handler = methods.get(scope["method"])
+        if handler is None:
+            allowed = ", ".join(methods)
+            raise HttpError(
+                405, f"Method not allowed; this path has {allowed}.", headers=((b"allow", allowed.encode()),)
+            )
+        return handler
+
+
+class _Gone(Exception):
+    """The client went away before its request was whole."""
+
+
+async def _body(scope: Message, receive: Receive) -> bytes:
+    """The whole body. Refused before a byte of it is read, where its length is stated and too large."""
+    if scope["method"] in {"GET", "HEAD"}:
+        return b""
+    headers = dict(scope["headers"])
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit() or len(length) > 15 or int(length) > MAX_BODY_BYTES:
+        raise _too_large()
+    body = b""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Gone
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            raise _too_large()
+        more = message.get("more_body", False)
+    if body:
+        _check_content_type(headers.get(b"content-type"))
+    return body
+
+
+def _check_content_type(value: bytes | None) -> None:
+    if value is not None and value.split(b";")[0].strip().lower() != b"application/json":
+        raise HttpError(415, "The body must be application/json.")
+
+
+def _too_large() -> HttpError:
+    return HttpError(413, f"The body is larger than {MAX_BODY_BYTES} bytes.")
+
+
+async def _send(send: Send, response: HttpResponse, *, last: bool) -> None:
+    headers = [*response.headers, (b"content-length", str(len(response.body)).encode())]
+    if last:
+        headers.append(_CLOSE)
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})

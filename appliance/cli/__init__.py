@@ -1,0 +1,1 @@
+"""`mpicctl`: what an operator types."""

@@ -1,0 +1,95 @@
+"""`mpicctl config`: whether the configuration is one that the daemons would start with."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import typer
+
+from appliance.cli.context import Invocation, Json, console, print_json
+from appliance.config import Settings, load
+from appliance.errors import ConfigError
+from appliance.policy.br_table import next_row, row_at
+from appliance.policy.fleet import fleet_from, shortfalls
+
+app = typer.Typer(help="The configuration file.", no_args_is_help=True)
+
+
+@app.callback()
+def _config() -> None:
+    """Keeps `check` a sub-command while it is the only one."""
+
+
+@app.command("check")
+def check(context: typer.Context, json: Json = False) -> None:
+    """Read the configuration as the daemons do, and hold it to the Baseline Requirements of today and of the next date.
+
+    Exit code 0: the appliance would start. 1: it would not; each line names file, key and rule.
+    """
+    invocation: Invocation = context.obj
+    today = datetime.now(UTC).date()
+    problems, warnings, codes = [], [], []
+    try:
+        settings = load(invocation.config)
+        codes = [perspective.code for perspective in settings.perspectives]
+        fleet = fleet_from(settings)
+        problems = [*shortfalls(fleet, today), *_files(settings)]
+        upcoming = next_row(today)
+        if upcoming is not None:
+            day = datetime.fromisoformat(upcoming.since).date()
+            warnings = [f"from {upcoming.since}: {line}" for line in shortfalls(fleet, day)]
+    except ConfigError as error:
+        problems = error.problems
+    named = [line if line.startswith(str(invocation.config)) else f"{invocation.config}: {line}" for line in problems]
+    row = row_at(today)
+    if json:
+        print_json(
+            {"file": str(invocation.config), "ok": not named, "problems": named, "warnings": warnings, "codes": codes}
+        )
+    else:
+        out = console()
+        for line in named:
+            out.print(line, style="red")
+        for line in warnings:
+            out.print(f"{invocation.config}: {line}", style="yellow")
+        if not named:
+            out.print(
+                f"{invocation.config}: {len(codes)} perspectives ({', '.join(codes)}) meet BR 3.2.2.9 as of {today} "
+                f"(at least {row.remotes_required} since {row.since})",
+                style="green",
+            )
+    raise typer.Exit(1 if named else 0)
+
+
+def _files(settings: Settings) -> Iterator[str]:
+    yield from _readable("resolver.trust_anchor_file", settings.resolver.trust_anchor_file)
+    if settings.resolver.root_hints is not None:
+        yield from _readable("resolver.root_hints", settings.resolver.root_hints)
+    for index, perspective in enumerate(settings.perspectives):
+        wireguard = perspective.wireguard
+        yield from _secret(f"perspectives.{index}.wireguard.private_key_file", wireguard.private_key_file)
+        if wireguard.preshared_key_file is not None:
+            yield from _secret(f"perspectives.{index}.wireguard.preshared_key_file", wireguard.preshared_key_file)
+
+
+def _readable(key: str, path: Path) -> Iterator[str]:
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        yield f"{key}: {path}: {error.strerror}"
+
+
+def _secret(key: str, path: Path) -> Iterator[str]:
+    try:
+        mode = path.stat().st_mode
+    except PermissionError:
+        return  # not ours to see, as it should be for anyone but root
+    except OSError as error:
+        yield f"{key}: {path}: {error.strerror}"
+        return
+    if stat.S_IMODE(mode) & 0o077:
+        yield f"{key}: {path}: must not be open to group or others (mode {stat.S_IMODE(mode):04o}, wanted 0600)"

@@ -1,0 +1,46 @@
+"""What every command is given: where the configuration is, and how to print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from appliance.cli.client import Coordinator
+from appliance.config import load
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, for machines.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """The options before the command's name."""
+
+    config: Path
+    socket: Path | None
+
+    def coordinator(self) -> Coordinator:
+        """`mpicd` by its operators' socket. Raises `ConfigError` where neither option tells where that is."""
+        return Coordinator(self.socket or load(self.config).api.operator_socket)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document, indented, with a newline."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=True)
+    print()
+
+
+def console() -> Console:
+    """Standard output as a terminal where it is one: colour and width; plain text of 140 columns elsewhere."""
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 140)
+
+
+def plain(text: str, limit: int = 120) -> str:
+    """`text` from a target, fit for a terminal: control characters as escapes, clipped with an ellipsis."""
+    safe = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return safe if len(safe) <= limit else safe[: limit - 1] + "…"

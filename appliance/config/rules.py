@@ -1,0 +1,70 @@
+"""Rules between keys: each returns lines of the form `key: rule`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from appliance.config.schema import PerspectiveConfig, Settings
+
+
+def problems(settings: Settings) -> list[str]:
+    """Every rule between keys that these settings break; empty when they hold together. Reads no file but key files' names."""
+    return [*_primary(settings), *_unique(settings), *_families(settings), *_limits(settings)]
+
+
+def _primary(settings: Settings) -> Iterator[str]:
+    primary = settings.primary
+    if primary.kind == "caller":
+        return
+    if primary.netns is None:
+        yield 'primary.netns: required with primary.kind = "local"'
+    if primary.uplink is None:
+        yield 'primary.uplink: required with primary.kind = "local"'
+    if not primary.addresses:
+        yield 'primary.addresses: required with primary.kind = "local"'
+    if primary.link == "macvlan" and not primary.gateways:
+        yield 'primary.gateways: required with primary.link = "macvlan"'
+
+
+def _unique(settings: Settings) -> Iterator[str]:
+    def keyed(name: str, of: Callable[[PerspectiveConfig], Iterable[object]]) -> Iterator[str]:
+        seen: dict[object, str] = {}
+        for index, perspective in enumerate(settings.perspectives):
+            for value in of(perspective):
+                if value in seen:
+                    yield f"perspectives.{index}.{name}: {value} is already that of {seen[value]}"
+                seen[value] = perspective.code
+
+    yield from keyed("code", lambda p: [p.code])
+    yield from keyed("netns", lambda p: [p.netns])
+    yield from keyed("egress_addresses", lambda p: p.egress_addresses)
+    yield from keyed("wireguard.interface", lambda p: [p.wireguard.interface])
+    yield from keyed("wireguard.listen_port", lambda p: [p.wireguard.listen_port])
+    yield from keyed("wireguard.private_key_file", lambda p: [p.wireguard.private_key_file])
+    yield from keyed("wireguard.public_key", lambda p: [p.wireguard.public_key])
+    yield from keyed("wireguard.endpoint", lambda p: [p.wireguard.endpoint])
+    yield from keyed("wireguard.addresses", lambda p: [a.ip for a in p.wireguard.addresses])
+    for index, perspective in enumerate(settings.perspectives):
+        if perspective.code == settings.primary.code:
+            yield f"perspectives.{index}.code: {perspective.code} is the primary's"
+        if perspective.netns == settings.primary.netns:
+            yield f"perspectives.{index}.netns: {perspective.netns} is the primary's"
+        if perspective.wireguard.interface == settings.primary.interface:
+            yield f"perspectives.{index}.wireguard.interface: {perspective.wireguard.interface} is the primary's"
+
+
+def _families(settings: Settings) -> Iterator[str]:
+    for index, perspective in enumerate(settings.perspectives):
+        inner = {a.version for a in perspective.wireguard.addresses}
+        peer = {a.version for a in perspective.wireguard.peer_addresses}
+        outer = {a.version for a in perspective.egress_addresses}
+        if inner != peer:
+            yield f"perspectives.{index}.wireguard.peer_addresses: must be of the same families as addresses"
+        if inner != outer:
+            yield f"perspectives.{index}.egress_addresses: must be of the same families as wireguard.addresses"
+
+
+def _limits(settings: Settings) -> Iterator[str]:
+    limits = settings.limits
+    if limits.check_s > limits.answer_s:
+        yield "limits.check_s: must not exceed limits.answer_s"

@@ -1,0 +1,203 @@
+"""The shape of `appliance.toml`: every key, its type, its default and the rule that it must satisfy alone.
+
+Rules between keys are in `appliance.config.rules`; rules of the BRs in `appliance.policy`.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+IANA_ROOT_ANCHORS = Path(__file__).parents[1] / "perspective" / "data" / "root-anchors.ds"
+IpAddress = IPv4Address | IPv6Address
+IpInterface = IPv4Interface | IPv6Interface
+IpNetwork = IPv4Network | IPv6Network
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]
+NetnsName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+# IFNAMSIZ is 16 with the terminating NUL (linux/if.h).
+InterfaceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$")]
+WireGuardKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+HostPort = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$")]
+DomainName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PlaceConfig(_Section):
+    """A place on the Earth, WGS-84 degrees; `country` decides the RIR region (BR 3.2.2.9)."""
+
+    city: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+    latitude: Annotated[float, Field(ge=-90, le=90)]
+    longitude: Annotated[float, Field(ge=-180, le=180)]
+
+
+class WireGuardConfig(_Section):
+    """One tunnel. `addresses` are the inner ones of the appliance, `peer_addresses` the egress node's inner ones."""
+
+    interface: InterfaceName
+    private_key_file: Path
+    preshared_key_file: Path | None = None
+    public_key: WireGuardKey
+    endpoint: HostPort
+    listen_port: Port
+    addresses: Annotated[tuple[IpInterface, ...], Field(min_length=1)]
+    peer_addresses: Annotated[tuple[IpAddress, ...], Field(min_length=1)]
+    mtu: Annotated[int, Field(ge=1280, le=1420)] = 1280
+    persistent_keepalive_s: Annotated[int, Field(ge=1, le=120)] = 25
+    backend: Literal["auto", "kernel", "wireguard-go"] = "auto"
+
+
+class PerspectiveConfig(_Section):
+    """One remote network perspective. `egress_addresses`: the addresses that the Internet sees it use."""
+
+    code: Code
+    netns: NetnsName
+    place: PlaceConfig
+    provider: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    upstreams: tuple[Annotated[int, Field(ge=1, le=4294967295)], ...]
+    origin_asn: Annotated[int, Field(ge=1, le=4294967295)]
+    egress_addresses: Annotated[tuple[IpAddress, ...], Field(min_length=1)]
+    wireguard: WireGuardConfig
+
+
+class PrimaryConfig(_Section):
+    """The primary network perspective. With `kind = "caller"` only `code` and `place` count: the caller states its result.
+
+    `link = "macvlan"`: an interface on `uplink` with `addresses` of the uplink's own network and its `gateways`.
+    `link = "routed-veth"`: a veth to the host, which routes; `addresses` are host routes that the site's router sends here.
+    """
+
+    kind: Literal["local", "caller"] = "local"
+    code: Code
+    place: PlaceConfig
+    netns: NetnsName | None = None
+    link: Literal["macvlan", "routed-veth"] = "macvlan"
+    interface: InterfaceName = "primary0"
+    uplink: InterfaceName | None = None
+    addresses: tuple[IpInterface, ...] = ()
+    gateways: tuple[IpAddress, ...] = ()
+
+
+class UserConfig(_Section):
+    """Users that the processes run as, by name or number; none is root. `mpicctl` uses the group `operator_group`."""
+
+    mpicd: str | int = "mpic"
+    perspective: str | int = "mpic-perspective"
+    primary: str | int = "mpic-primary"
+    resolver: str | int = "mpic-resolver"
+    wireguard: str | int = "mpic-wireguard"
+    api_group: str | int = "mpic-api"
+    operator_group: str | int = "mpic-operator"
+
+
+class ResolverConfig(_Section):
+    """The validating resolver of each perspective. `root_hints` None: the resolver's built-in ones.
+
+    `trust_anchor_file`: DS or DNSKEY records of the root; both keys of a running key roll. `port`: on loopback.
+    """
+
+    trust_anchor_file: Path = IANA_ROOT_ANCHORS
+    root_hints: Path | None = None
+    port: Port = 5335
+    cache_max_ttl_s: Annotated[int, Field(ge=0, le=60)] = 60
+
+
+class TargetConfig(_Section):
+    """What targets may be contacted, and how we present ourselves to them."""
+
+    special_purpose_exceptions: tuple[IpNetwork, ...] = ()
+    user_agent: Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{1,200}$")] = "mpic-appliance"
+
+
+class AnchorConfig(_Section):
+    """An outside server that answers with the source address it sees, as text: the hand-off proof's eye."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
+
+
+class CaaConfig(_Section):
+    """The CA's issuer-domain-names (RFC 8659 section 4.2), used where the caller names none."""
+
+    issuer_domains: Annotated[tuple[DomainName, ...], Field(min_length=1)]
+
+
+class TimeLimits(_Section):
+    """Seconds. `check_s`: one perspective's whole check. `straggler_s`: how long a known decision waits for late
+    observations. `answer_s`: the whole answer, always; CA software gives up at 10 s. `anchor_valid_s`: how long what an
+    outside anchor saw counts while no anchor answers."""
+
+    check_s: Annotated[float, Field(gt=0, le=30)] = 8.0
+    straggler_s: Annotated[float, Field(ge=0, le=10)] = 1.0
+    answer_s: Annotated[float, Field(gt=0, le=60)] = 9.5
+    dns_query_s: Annotated[float, Field(gt=0, le=20)] = 5.0
+    connect_s: Annotated[float, Field(gt=0, le=20)] = 3.0
+    tls_s: Annotated[float, Field(gt=0, le=20)] = 3.0
+    response_s: Annotated[float, Field(gt=0, le=20)] = 4.0
+    probe_interval_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+    anchor_valid_s: Annotated[float, Field(gt=0, le=604800)] = 3600.0
+
+
+class ApiConfig(_Section):
+    """Where the CA calls (`socket`), and where `mpicctl` does (`operator_socket`)."""
+
+    socket: Path = Path("/run/mpic/api.sock")
+    operator_socket: Path = Path("/run/mpic/operator.sock")
+    concurrent_requests: Annotated[int, Field(ge=1, le=4096)] = 256
+
+
+class Settings(BaseSettings):
+    """`appliance.toml`, whole."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 -- the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The file alone: a stray variable of the environment must not change what is checked."""
+        return (init_settings,)
+
+    state_directory: Path = Path("/var/lib/mpic")
+    runtime_directory: Path = Path("/run/mpic")
+    users: UserConfig = UserConfig()
+    wireguard_go_launcher: Literal["systemd", "spawn"] = "systemd"
+    primary: PrimaryConfig
+    perspectives: Annotated[tuple[PerspectiveConfig, ...], Field(min_length=1, max_length=64)]
+    resolver: ResolverConfig
+    targets: TargetConfig = TargetConfig()
+    anchors: tuple[AnchorConfig, ...] = ()
+    caa: CaaConfig
+    limits: TimeLimits = TimeLimits()
+    api: ApiConfig = ApiConfig()
+
+    @property
+    def tunnel_report(self) -> Path:
+        """Where the tunnel daemon publishes `appliance.model.tunnel.TunnelReport`."""
+        return self.runtime_directory / "tunnels.json"
+
+    @property
+    def database(self) -> Path:
+        """The store of evidence."""
+        return self.state_directory / "evidence" / "evidence.sqlite"
+
+    @property
+    def coordinator_directory(self) -> Path:
+        """What the coordinator keeps besides evidence: the secret of its choice of perspectives."""
+        return self.state_directory / "coordinator"
+
+    def worker_socket(self, code: str) -> Path:
+        """Where the worker of perspective `code` (or the primary's) answers."""
+        return self.runtime_directory / "workers" / code / "worker.sock"

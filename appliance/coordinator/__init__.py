@@ -1,0 +1,1 @@
+"""Fan-out to all perspectives, quorum, evidence, answer. Never touches the Internet."""

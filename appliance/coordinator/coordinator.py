@@ -1,0 +1,172 @@
+"""The coordinator: asks, judges, records, and only then answers. It never touches the Internet."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Protocol
+
+from appliance.config import TimeLimits
+from appliance.coordinator.day import policy_day
+from appliance.coordinator.decision import Decision, Judged
+from appliance.coordinator.fanout import Fanout
+from appliance.coordinator.perspectives import Perspectives
+from appliance.coordinator.plan import plan
+from appliance.coordinator.question import Question
+from appliance.coordinator.records import (
+    InForce,
+    br_section,
+    decision_record,
+    late_observation,
+    refused_request,
+)
+from appliance.coordinator.verdicts import Rules
+from appliance.errors import BadRequest, EvidenceUnavailable
+from appliance.evidence.record import EvidenceRecord, Receipt, utc_text
+from appliance.linux.clock import ClockState
+from appliance.model.check import method_of
+from appliance.model.observation import Observation
+from appliance.policy.br_table import BR_VERSION
+from appliance.policy.fleet import Fleet
+from appliance.policy.methods import Discouraged, permitted
+
+_log = logging.getLogger("mpicd")
+
+# Of the answer's time, what is kept for hearing late perspectives, and for making the record durable.
+_RESERVE_SHARE = 0.15
+_SHORTEST_ATTEMPT_S = 0.5
+
+
+class Evidence(Protocol):
+    """What the coordinator needs of `appliance.evidence.writer.EvidenceWriter`."""
+
+    failure: str | None
+
+    def submit(self, record: EvidenceRecord) -> asyncio.Future[Receipt]:
+        """Queues a record; the future gives the receipt, or `EvidenceUnavailable`."""
+
+    def newest_record_time(self) -> datetime | None:
+        """The latest time that any record bears."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The time, as an argument. `built`: the day on which this software was made."""
+
+    now: Callable[[], datetime]
+    state: Callable[[], ClockState]
+    built: date
+
+
+class Coordinator:
+    """Decides questions, many at once, in one event loop. `evidence`, `fleet` and `perspectives` are shared with `status`."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        perspectives: Perspectives,
+        evidence: Evidence,
+        *,
+        in_force: InForce,
+        limits: TimeLimits,
+        clock: Clock,
+        secret: bytes,
+    ) -> None:
+        self.fleet = fleet
+        self.perspectives = perspectives
+        self.evidence = evidence
+        self.clock = clock
+        self._in_force = in_force
+        self._limits = limits
+        self._secret = secret
+        self._fanout = Fanout(perspectives, fleet.primary, limits, self._note_late)
+
+    def today(self) -> date:
+        """The date that the dated table is read with now."""
+        return policy_day(self.clock.now(), self.evidence.newest_record_time(), self.clock.built)
+
+    async def decide(self, question: Question) -> Decision:
+        """The decision, once it is durable. Takes less than `limits.answer_s`, whatever the perspectives do.
+
+        Raises `BadRequest` (nothing was asked of any perspective) and `EvidenceUnavailable` (there is no answer).
+        """
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + self._limits.answer_s
+        now, day = self.clock.now(), self.today()
+        try:
+            chosen = plan(question, self.fleet, day, self._secret)
+        except BadRequest as refusal:
+            self._note(refused_request(question, refusal, self._in_force.actor, time=utc_text(now)))
+            raise
+        rules = Rules(self.fleet, day, chosen.quorum_count)
+        attempts: list[Judged] = []
+        receipts: list[asyncio.Future[Receipt]] = []
+        while True:
+            within_s = (end_s - loop.time()) * (1 - _RESERVE_SHARE)
+            attempts.append(
+                await self._fanout.attempt(question, chosen, rules, now=self.clock.now(), within_s=within_s)
+            )
+            state = self.clock.state()
+            record = decision_record(
+                question,
+                attempts[-1],
+                self._in_force,
+                received_at=utc_text(now),
+                time=utc_text(self.clock.now()),
+                clock=state,
+            )
+            receipts.append(self.evidence.submit(record))
+            exhausted = len(attempts) == chosen.max_attempts or end_s - loop.time() < _SHORTEST_ATTEMPT_S
+            if attempts[-1].verdict.is_valid or exhausted:
+                break
+        return Decision(
+            question=question,
+            plan=chosen,
+            attempts=tuple(attempts),
+            receipt=await _durable(receipts, end_s),
+            perspective_set=self._in_force.perspective_set,
+            br_section=br_section(question),
+            br_version=BR_VERSION,
+            clock=state,
+            warnings=(*_method_warnings(question, day), *_clock_warnings(state, now.date(), day)),
+        )
+
+    def _note_late(self, question: Question, observation: Observation) -> None:
+        self._note(late_observation(question, observation, self._in_force.actor, time=utc_text(self.clock.now())))
+
+    def _note(self, event: EvidenceRecord) -> None:
+        """Records what no answer depends on."""
+        self.evidence.submit(event).add_done_callback(_log_failure)
+
+
+async def _durable(receipts: list[asyncio.Future[Receipt]], end_s: float) -> Receipt:
+    """The last of the receipts, when all are there."""
+    try:
+        async with asyncio.timeout_at(end_s):
+            for receipt in receipts:
+                last = await receipt
+    except TimeoutError as error:
+        raise EvidenceUnavailable("the record did not become durable in time") from error
+    return last
+
+
+def _method_warnings(question: Question, day: date) -> list[str]:
+    ruling = permitted(method_of(question.check), day)
+    return [ruling.warning] if isinstance(ruling, Discouraged) else []
+
+
+def _clock_warnings(clock: ClockState, today: date, day: date) -> list[str]:
+    found = []
+    if not clock.synchronised:
+        found.append("the kernel's clock is not synchronised")
+    if day > today:
+        found.append(f"the clock's date is before {day}, which is that of the newest record or of this software")
+    return found
+
+
+def _log_failure(receipt: asyncio.Future[Receipt]) -> None:
+    if not receipt.cancelled() and receipt.exception() is not None:
+        _log.error("an event was not recorded: %s", receipt.exception())

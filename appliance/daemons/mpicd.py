@@ -1,0 +1,185 @@
+"""`mpicd`: the coordinator's process. No privileges, no Internet; two Unix sockets, one event loop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import functools
+import gc
+import hashlib
+import logging
+import os
+import signal
+import sys
+import time
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import uvloop
+from systemd.daemon import notify
+
+from appliance import __version__
+from appliance.api.http import Application
+from appliance.api.routes import Api
+from appliance.api.server import HttpServer
+from appliance.config import DEFAULT_PATH, Settings, load
+from appliance.coordinator.coordinator import Clock, Coordinator
+from appliance.coordinator.day import BUILT, policy_day
+from appliance.coordinator.perspectives import Perspectives
+from appliance.coordinator.records import InForce, life_event, perspective_set_event
+from appliance.coordinator.selection import load_secret
+from appliance.coordinator.status import StatusView
+from appliance.coordinator.tunnels import TunnelWatch
+from appliance.errors import ApplianceError, ConfigError, ConfinementBroken
+from appliance.evidence.actor import actor_of
+from appliance.evidence.record import EventType, PerspectiveSetRef, Software, utc_text
+from appliance.evidence.writer import EvidenceWriter
+from appliance.ipc import WorkerChannel
+from appliance.linux.clock import ClockState, clock_state
+from appliance.linux.users import NoSuchUser, find_user
+from appliance.policy.fleet import Fleet, fleet_from, shortfalls
+
+# sysexits.h
+_EX_NOPERM = 77
+_EX_CONFIG = 78
+
+_WATCHDOG_S = 5.0
+# Beyond what the CA's own limit of requests needs: operators, health checks, and refusals in progress.
+_SPARE_CONNECTIONS = 256
+
+_log = logging.getLogger("mpicd")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point. Exits with 78 where the configuration cannot be served, 77 with privileges, 1 on other failures."""
+    parser = argparse.ArgumentParser(prog="mpicd", description="The coordinator of an mpic-appliance.")
+    parser.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="default: %(default)s")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    path = parser.parse_args(arguments).config
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(levelname)s: %(message)s")
+    try:
+        refuse_privileges(os.geteuid(), Path("/proc/self/status").read_text(encoding="ascii"))
+        start(path)
+    except (ConfigError, NoSuchUser) as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(_EX_CONFIG)
+    except ConfinementBroken as error:
+        sys.stderr.write(f"mpicd: {error}\n")
+        sys.exit(_EX_NOPERM)
+    except ApplianceError as error:
+        sys.stderr.write(f"mpicd: {error}\n")
+        sys.exit(1)
+
+
+def refuse_privileges(uid: int, process_status: str) -> None:
+    """Raises `ConfinementBroken` for root, or any capability in `process_status`, the text of proc(5)'s `status`."""
+    if uid == 0:
+        raise ConfinementBroken("runs as root; start it as the configured user")
+    for line in process_status.splitlines():
+        name, _, value = line.partition(":")
+        if name in {"CapPrm", "CapEff", "CapAmb"} and int(value, 16):
+            raise ConfinementBroken(f"has capabilities ({name} {value.strip()}); it needs none")
+
+
+def start(path: Path) -> None:
+    """Checks what it is to serve, and serves until told to stop. Raises `ConfigError` with `file: key: rule` lines."""
+    settings = load(path)
+    fleet = compliant_fleet(path, settings, policy_day(_now(), None, BUILT))
+    secret = load_secret(settings.coordinator_directory / "selection.key")
+    software = Software(__version__, hashlib.sha256(path.read_bytes()).hexdigest())
+    evidence = EvidenceWriter.open(settings.database)
+    compliant_fleet(path, settings, policy_day(_now(), evidence.newest_record_time(), BUILT))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings, fleet, evidence, software, secret))
+
+
+def compliant_fleet(path: Path, settings: Settings, day: date) -> Fleet:
+    """The configured set. Raises `ConfigError` where it lies in no RIR region, or cannot comply with the row of `day`."""
+    try:
+        fleet = fleet_from(settings)
+        found = shortfalls(fleet, day)
+        if found:
+            raise ConfigError(found)
+    except ConfigError as error:
+        raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from error
+    return fleet
+
+
+async def serve(settings: Settings, fleet: Fleet, evidence: EvidenceWriter, software: Software, secret: bytes) -> None:
+    """Answers on both sockets until SIGTERM or SIGINT, then finishes what it accepted."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    actor = actor_of()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(evidence.close)
+        receipt = await evidence.submit(perspective_set_event(fleet, actor, time=utc_text(_now())))
+        await evidence.submit(life_event(EventType.START, actor, software, (), time=utc_text(_now())))
+        perspectives = Perspectives(_channels(settings), TunnelWatch(settings.tunnel_report))
+        perspectives.start()
+        stack.push_async_callback(perspectives.close)
+        in_force = InForce(actor, software, PerspectiveSetRef(receipt.seq, receipt.hash))
+        coordinator = Coordinator(
+            fleet,
+            perspectives,
+            evidence,
+            in_force=in_force,
+            limits=settings.limits,
+            clock=Clock(_now, _clock_state, BUILT),
+            secret=secret,
+        )
+        api = Api(settings, coordinator, StatusView(settings, coordinator, software.configuration_sha256))
+        server = HttpServer(settings.api.concurrent_requests + _SPARE_CONNECTIONS)
+        stack.push_async_callback(server.stop, settings.limits.answer_s)
+        await server.listen(settings.api.socket, settings.users.api_group, Application(api.callers()))
+        await server.listen(settings.api.operator_socket, settings.users.operator_group, Application(api.operators()))
+        # What lives from here to the end need not be looked at by each collection.
+        gc.freeze()
+        notify("READY=1")
+        _log.info("%d remote perspectives, configuration %s", len(fleet.remotes), software.configuration_sha256[:16])
+        await _until(stopping)
+        notify("STOPPING=1")
+        await server.stop(settings.limits.answer_s)
+        await evidence.submit(life_event(EventType.STOP, actor, software, (), time=utc_text(_now())))
+
+
+async def _until(stopping: asyncio.Event) -> None:
+    """Tells the service manager's watchdog, as long as the loop runs, that it does."""
+    while not stopping.is_set():
+        notify("WATCHDOG=1")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), _WATCHDOG_S)
+
+
+def _channels(settings: Settings) -> dict[str, WorkerChannel]:
+    users = {perspective.code: settings.users.perspective for perspective in settings.perspectives}
+    if settings.primary.kind == "local":
+        users[settings.primary.code] = settings.users.primary
+    return {
+        code: WorkerChannel(
+            settings.worker_socket(code),
+            code,
+            find_user(user).uid,
+            on_fault=lambda text, code=code: _log.error("worker %s broke the channel's rules: %s", code, text),  # type: ignore[misc]
+        )
+        for code, user in users.items()
+    }
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@functools.lru_cache(maxsize=1)
+def _clock_state_at(_second: int) -> ClockState:
+    """A clock that cannot be asked about is not known to be synchronised."""
+    try:
+        return clock_state()
+    except OSError:
+        return ClockState(synchronised=False, offset_us=0, max_error_us=0, estimated_error_us=0)
+
+
+def _clock_state() -> ClockState:
+    """Asked of the kernel once a second: adjtimex(2) costs a tenth of a decision."""
+    return _clock_state_at(int(time.monotonic()))

@@ -1,0 +1,70 @@
+"""A decision computed again from its own observations, apart from the code that made it: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+
+import msgspec
+
+from appliance.evidence.record import Arrival, Attempt, DecisionRecord
+from appliance.model.decision import Verdict
+from appliance.model.observation import Outcome
+from appliance.policy.br_table import BR_VERSION
+from appliance.policy.fleet import Fleet
+from appliance.policy.quorum import judge
+
+
+def disagreements(record: DecisionRecord, fleet: Fleet) -> Iterator[str]:
+    """Each way in which the recorded verdict is not what its observations give; nothing where it is.
+
+    `fleet`: the perspective set in force. The wording of reasons is compared only within one version of the BRs.
+    """
+    attempts = ([record.primary] if record.primary else []) + list(record.remotes)
+    for attempt in attempts:
+        yield from _contradictions(attempt)
+    if record.verdict.policy_date < record.request.received_at[:10]:
+        yield f"the policy's date {record.verdict.policy_date} is before the request's"
+    if (record.primary is None) == (record.caller_statement is None):
+        yield "there must be either the primary's observation or the caller's statement"
+        return
+    try:
+        verdict = _again(record, fleet)
+    except (KeyError, ValueError) as error:
+        yield f"not of the perspective set that it names: {error}"
+        return
+    same_rules = record.br_version == BR_VERSION
+    for name in Verdict.__struct_fields__:
+        recorded, computed = getattr(record.verdict, name), getattr(verdict, name)
+        if recorded != computed and (same_rules or name not in {"reasons", "row"}):
+            yield f"{name} is recorded as {_text(recorded)}, computed as {_text(computed)}"
+
+
+def counts(attempt: Attempt) -> bool:
+    """Whether this attempt corroborates, by its observation alone."""
+    return (
+        attempt.arrival is Arrival.IN_TIME and attempt.withheld is None and attempt.observation.outcome is Outcome.MATCH
+    )
+
+
+def _again(record: DecisionRecord, fleet: Fleet) -> Verdict:
+    statement = record.caller_statement
+    return judge(
+        fleet,
+        date.fromisoformat(record.verdict.policy_date),
+        primary_passed=counts(record.primary) if record.primary else statement is not None and statement.passed,
+        remotes={attempt.perspective: counts(attempt) for attempt in record.remotes},
+        quorum_count=record.request.quorum_count,
+    )
+
+
+def _contradictions(attempt: Attempt) -> Iterator[str]:
+    observation = attempt.observation
+    if observation.perspective != attempt.perspective:
+        yield f"{attempt.perspective}: the observation is that of {observation.perspective}"
+    if observation.corroborates != (observation.outcome is Outcome.MATCH):
+        yield f"{attempt.perspective}: corroborates is {observation.corroborates} with outcome {observation.outcome.value}"
+
+
+def _text(value: object) -> str:
+    return msgspec.json.encode(value).decode()

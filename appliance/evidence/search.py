@@ -1,0 +1,99 @@
+"""Finding records: filters over the index columns, and rows one page at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, select
+
+from appliance.evidence.index import subtree
+from appliance.evidence.reading import PAGE_ROWS
+from appliance.evidence.schema import RECORDS
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """All conditions that are not None must hold. Times are RFC 3339 UTC as `utc_text` writes them.
+
+    `domain`: this name (lower-case A-labels) and every name under it. `identifier`: this name or address alone.
+    `since` is included, `until` is not. `kind`: `decision`, `event` (any but a decision), or the type of an event.
+    `perspective`: took part; with `outcome`, and had this outcome.
+    """
+
+    seq: int | None = None
+    domain: str | None = None
+    identifier: str | None = None
+    since: str | None = None
+    until: str | None = None
+    kind: str | None = None
+    method: str | None = None
+    is_valid: bool | None = None
+    trace_id: str | None = None
+    perspective: str | None = None
+    outcome: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One row: what is indexed, and the record's bytes where they were asked for."""
+
+    seq: int
+    time: str
+    kind: str
+    trace_id: str | None
+    identifier: str | None
+    method: str | None
+    is_valid: bool | None
+    quorum: str | None
+    perspectives: str | None
+    hash: bytes
+    record: bytes = b""
+
+    def outcomes(self) -> list[tuple[str, str]]:
+        """The perspectives with their outcomes, the primary first."""
+        pairs = (item.partition("=") for item in (self.perspectives or "").split())
+        return [(code, outcome) for code, _, outcome in pairs]
+
+
+_INDEX = tuple(RECORDS.c[name] for name in Found.__slots__ if name != "record")
+
+
+def find(
+    connection: Connection, wanted: Filter, *, newest_first: bool = False, limit: int | None = None, whole: bool = False
+) -> Iterator[Found]:
+    """The rows that `wanted` asks for, by number. `whole`: with the records' bytes."""
+    query = select(*_INDEX, RECORDS.c.record) if whole else select(*_INDEX)
+    query = (
+        query.where(*_conditions(wanted)).order_by(RECORDS.c.seq.desc() if newest_first else RECORDS.c.seq).limit(limit)
+    )
+    for row in connection.execution_options(yield_per=PAGE_ROWS).execute(query):
+        yield Found(**row._mapping)
+
+
+def _conditions(wanted: Filter) -> Iterator[ColumnElement[bool]]:
+    columns = RECORDS.c
+    if wanted.domain is not None:
+        first, after = subtree(wanted.domain)
+        yield and_(columns.reversed_name >= first, columns.reversed_name < after)
+    if wanted.since is not None:
+        yield columns.time >= wanted.since
+    if wanted.until is not None:
+        yield columns.time < wanted.until
+    if wanted.kind == "event":
+        yield columns.kind != "decision"
+    if wanted.perspective is not None:
+        # Codes consist of a-z, 0-9 and "-", outcomes of letters (appliance.config, appliance.model): nothing to escape.
+        yield columns.perspectives.contains(
+            f" {wanted.perspective}={wanted.outcome or ''}{' ' if wanted.outcome else ''}"
+        )
+    equal: dict[str, Any] = {
+        "seq": wanted.seq,
+        "identifier": wanted.identifier,
+        "kind": None if wanted.kind == "event" else wanted.kind,
+        "method": wanted.method,
+        "is_valid": wanted.is_valid,
+        "trace_id": wanted.trace_id,
+    }
+    yield from (columns[name] == value for name, value in equal.items() if value is not None)

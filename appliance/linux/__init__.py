@@ -1,0 +1,1 @@
+"""Thin typed wrappers over netlink, WireGuard, namespaces, users and systemd."""

@@ -1,0 +1,21 @@
+"""What a worker says of itself and of the path that it sees through its tunnel."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class WorkerStatus(msgspec.Struct, frozen=True):
+    """Pushed to the coordinator at connect and on each change.
+
+    `ready`: it may corroborate. `reasons`: why not, each one line. `egress_addresses`: what the outside anchors saw, at
+    `anchored_at` (RFC 3339 UTC, None = never). `path_rtt_us`: last probe of the tunnel's far inner address, None = lost.
+    """
+
+    perspective: str
+    ready: bool
+    reasons: tuple[str, ...]
+    egress_addresses: tuple[str, ...]
+    anchored_at: str | None
+    path_rtt_us: int | None
+    netns_inode: int

@@ -1,0 +1,1 @@
+"""DNS to the perspective's own validating resolver: wire form (RFC 1035) and client."""

@@ -1,0 +1,1 @@
+"""One network perspective: its worker, its resolver, its own confinement and health."""

@@ -1,0 +1,36 @@
+"""The one command that a worker gives its resolver, in unbound-control(8)'s protocol on a Unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from appliance.errors import ApplianceError
+
+_PROTOCOL_VERSION = 1
+_MAX_ANSWER_BYTES = 4096
+
+
+class ResolverRefused(ApplianceError):
+    """The resolver is not there, or did not do as it was told."""
+
+
+async def flush_infrastructure(control_socket: Path, timeout_s: float) -> None:
+    """Makes the resolver forget which servers did not answer. Raises `ResolverRefused`.
+
+    After an outage unbound goes on for seconds to fail at once for servers that it could not reach meanwhile.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_unix_connection(str(control_socket))
+            try:
+                writer.write(b"UBCT%d flush_infra all\n" % _PROTOCOL_VERSION)
+                answer = await reader.read(_MAX_ANSWER_BYTES)
+            finally:
+                writer.close()
+    except TimeoutError as error:
+        raise ResolverRefused(f"{control_socket}: no answer within {timeout_s:g} s") from error
+    except OSError as error:
+        raise ResolverRefused(f"{control_socket}: {error.strerror or error}") from error
+    if answer.strip() != b"ok":
+        raise ResolverRefused(f"{control_socket}: answered {answer[:100]!r}")

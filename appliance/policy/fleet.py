@@ -1,0 +1,106 @@
+"""The perspectives that one deployment has, with the distances between them, and whether the set meets the BRs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from itertools import combinations
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from appliance.config import PlaceConfig, Settings
+from appliance.errors import ConfigError
+from appliance.model.place import Place, Rir, Site
+from appliance.policy.br_table import BR_SECTION, row_at
+from appliance.policy.distance import DISTINCT_METRES, geodesic_metres
+from appliance.policy.rir import region_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The primary's site and the remotes', in configured order. `metres` has every unordered pair, keyed both ways."""
+
+    primary: Site
+    remotes: tuple[Site, ...]
+    metres: Mapping[Pair, int]
+
+    def site(self, code: str) -> Site:
+        """The site of `code`. Raises `KeyError` for a code that is not configured."""
+        for site in (self.primary, *self.remotes):
+            if site.code == code:
+                return site
+        raise KeyError(code)
+
+    def nearest(self, code: str) -> tuple[str, int]:
+        """The perspective nearest to `code`, and how many metres away it is."""
+        others = [site.code for site in (self.primary, *self.remotes) if site.code != code]
+        return min(((other, self.metres[code, other]) for other in others), key=lambda pair: pair[1])
+
+
+def fleet_of(primary: Site, remotes: Iterable[Site]) -> Fleet:
+    """A fleet with its matrix of distances."""
+    chosen = tuple(remotes)
+    metres: dict[Pair, int] = {}
+    for one, other in combinations((primary, *chosen), 2):
+        metres[one.code, other.code] = metres[other.code, one.code] = geodesic_metres(one.place, other.place)
+    return Fleet(primary, chosen, MappingProxyType(metres))
+
+
+def fleet_from(settings: Settings) -> Fleet:
+    """The fleet that the configuration describes. Raises `ConfigError` for a country that lies in no RIR region."""
+    unknown: list[str] = []
+
+    def site(key: str, code: str, configured: PlaceConfig) -> Site:
+        rir = region_of(configured.country)
+        if rir is None:
+            unknown.append(f"{key}.place.country: {configured.country} lies in no RIR service region (BR {BR_SECTION})")
+        return Site(code, _place(configured), rir or Rir.RIPE_NCC)
+
+    primary = site("primary", settings.primary.code, settings.primary.place)
+    remotes = [site(f"perspectives.{index}", p.code, p.place) for index, p in enumerate(settings.perspectives)]
+    if unknown:
+        raise ConfigError(unknown)
+    return fleet_of(primary, remotes)
+
+
+def shortfalls(fleet: Fleet, day: date) -> list[str]:
+    """Each rule of BR 3.2.2.9 that this set breaks on `day`, in words; empty when a compliant quorum is possible."""
+    row = row_at(day)
+    found = [
+        f"perspectives: {one} and {other} are {metres // 1000} km apart, under 500 km (BR {BR_SECTION}, 1.6.1 distinct)"
+        for one, other, metres in too_close(fleet, [fleet.primary.code, *(site.code for site in fleet.remotes)])
+    ]
+    if len(fleet.remotes) < row.remotes_required:
+        found.append(
+            f"perspectives: {len(fleet.remotes)} remote, at least {row.remotes_required} since {row.since} (BR {BR_SECTION})"
+        )
+    regions = {site.rir for site in fleet.remotes}
+    if len(regions) < row.rir_regions_required:
+        found.append(
+            f"perspectives: {len(regions)} RIR region, at least {row.rir_regions_required} since {row.since} (BR {BR_SECTION})"
+        )
+    return found
+
+
+def too_close(fleet: Fleet, codes: Iterable[str]) -> list[tuple[str, str, int]]:
+    """The pairs among `codes` that are not distinct, with their metres."""
+    return [
+        (one, other, fleet.metres[one, other])
+        for one, other in combinations(codes, 2)
+        if fleet.metres[one, other] < DISTINCT_METRES
+    ]
+
+
+def _place(configured: PlaceConfig) -> Place:
+    return Place(
+        city=configured.city,
+        country=configured.country,
+        latitude_udeg=round(configured.latitude * 1_000_000),
+        longitude_udeg=round(configured.longitude * 1_000_000),
+    )

@@ -1,0 +1,65 @@
+"""What left and entered the CA's site, by a capture on its uplink from before the first tunnel to the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+from tests.lab import topology
+from tests.lab.pcap import Packet
+
+Class = str
+Ip = IPv4Address | IPv6Address
+_UDP: Final = 17
+_ICMP_ERRORS: Final = (3, 11)  # destination unreachable, time exceeded
+WIREGUARD, PRIMARY, OTHER, NEIGHBOUR = "wireguard_packets", "primary_packets", "other_packets", "neighbour_packets"
+_ENDPOINTS: Final = {(address, egress.endpoint_port) for egress in topology.EGRESSES for address in egress.address}
+
+
+def classify(packet: Packet) -> Class:
+    """WireGuard between the host and a configured endpoint; the primary's own address; neighbour discovery; other.
+
+    An ICMP error that comes back for a WireGuard packet (RFC 792: it quotes its head) belongs to WireGuard.
+    """
+    addresses = (packet.src, packet.dst)
+    outward, inward = (packet.src, packet.dst, packet.dport), (packet.dst, packet.src, packet.sport)
+    if packet.proto == "udp" and (_is_wireguard(*outward) or _is_wireguard(*inward)):
+        return WIREGUARD
+    if packet.proto == "icmp" and _quotes_wireguard(packet.payload):
+        return WIREGUARD
+    if any(address in topology.PRIMARY.address for address in addresses):
+        return PRIMARY
+    if all(_on_link(address) for address in addresses):
+        return NEIGHBOUR
+    return OTHER
+
+
+def count(packets: Iterable[Packet]) -> dict[Class, int]:
+    """How many packets of each class there are."""
+    counts = dict.fromkeys((WIREGUARD, PRIMARY, OTHER, NEIGHBOUR), 0)
+    for packet in packets:
+        counts[classify(packet)] += 1
+    return counts
+
+
+def _is_wireguard(host: Ip, endpoint: Ip, port: int) -> bool:
+    return host in topology.PRIMARY.host_address and (endpoint, port) in _ENDPOINTS
+
+
+def _quotes_wireguard(icmp: bytes) -> bool:
+    """Whether an ICMP error's quoted packet is UDP from the host to a configured endpoint."""
+    error, quoted = icmp[0] in _ICMP_ERRORS, icmp[8:]
+    header = (quoted[0] & 0x0F) * 4 if quoted else 0
+    if not error or len(quoted) < header + 4 or quoted[9] != _UDP:
+        return False
+    port = int.from_bytes(quoted[header + 2 : header + 4], "big")
+    return _is_wireguard(IPv4Address(quoted[12:16]), IPv4Address(quoted[16:20]), port)
+
+
+def _on_link(address: Ip) -> bool:
+    """Addresses that no router forwards: RFC 4861 and RFC 3810 use them to find neighbours."""
+    if address.version == 4:
+        return False
+    here = (*topology.PRIMARY.host_address, *topology.PRIMARY.gateway)
+    return address.is_link_local or address.is_unspecified or address in here or str(address).startswith("ff02:")

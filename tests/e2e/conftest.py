@@ -1,0 +1,40 @@
+"""One lab with one appliance for all end-to-end tests; each test leaves it as it found it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab import Lab
+from tests.lab.appliance import Appliance
+
+CACHE_MAX_TTL_S = 2
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: network namespaces")
+    with Lab() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def appliance(lab: Lab) -> Iterator[Appliance]:
+    running = Appliance(lab.step)
+    try:
+        # Short, so that a test can wait for what every resolver forgets.
+        running.up({"resolver": {"cache_max_ttl_s": CACHE_MAX_TTL_S}})
+        yield running
+    finally:
+        running.down()
+
+
+@pytest.fixture(autouse=True)
+def as_found(lab: Lab, appliance: Appliance) -> Iterator[None]:
+    """Every perspective is ready before a test, and no hijack is in force after it."""
+    appliance.wait_for(set(appliance.codes))
+    yield
+    lab.withdraw()

@@ -1,0 +1,170 @@
+"""The appliance's and the egress nodes' configuration in the lab, rendered from the topology: keys and TOML files."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from tests.lab import names, state, topology
+from tests.lab.model import Egress
+
+USERS: Final = {
+    "mpicd": 64101,
+    "perspective": 64102,
+    "primary": 64103,
+    "resolver": 64104,
+    "wireguard": 64105,
+    "api_group": 64111,
+    "operator_group": 64112,
+}
+"""Numeric users without an entry in /etc/passwd: the lab leaves no user behind."""
+
+EXCEPTIONS: Final = ("198.18.0.0/15", "2001:db8::/32")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A WireGuard key pair in base64, as `wg genkey` and `wg pubkey` print it."""
+
+    private: str
+    public: str
+
+    @classmethod
+    def make(cls) -> KeyPair:
+        key = X25519PrivateKey.generate()
+        return cls(
+            base64.b64encode(key.private_bytes_raw()).decode(),
+            base64.b64encode(key.public_key().public_bytes_raw()).decode(),
+        )
+
+
+def write_all(root: Path, extra: Mapping[str, Mapping[str, Any]] | None = None) -> Path:
+    """Make keys and files below `root`; the path of `appliance.toml`. `extra`: keys that are added to the file's tables."""
+    keys = state.directory("appliance", "keys", mode=0o700)
+    peers = []
+    for index, egress in enumerate(topology.EGRESSES):
+        own, far = KeyPair.make(), KeyPair.make()
+        state.write_text(keys / f"{egress.code}.key", own.private + "\n", 0o600)
+        state.write_text(keys / f"egress-{egress.code}.key", far.private + "\n", 0o600)
+        state.write_text(root / f"egress-{egress.code}.toml", _egress(egress, index, keys, own.public))
+        peers.append(_perspective(egress, index, keys, far.public))
+    path = root / "appliance.toml"
+    document = _appliance(root, peers)
+    for table, keys_and_values in (extra or {}).items():
+        document[table] = document.get(table, {}) | keys_and_values
+    state.write_text(path, toml(document))
+    return path
+
+
+def toml(document: Mapping[str, Any]) -> str:
+    """A TOML document of strings, numbers, booleans, lists of them, tables and lists of tables."""
+    return "".join(_tables(document, ""))
+
+
+def _tables(table: Mapping[str, Any], prefix: str) -> list[str]:
+    nested = {key: value for key, value in table.items() if _is_table(value)}
+    lines = [f"{key} = {_value(value)}\n" for key, value in table.items() if key not in nested]
+    for key, value in nested.items():
+        name = f"{prefix}{key}"
+        for entry in value if isinstance(value, list) else [value]:
+            lines.append(f"\n[[{name}]]\n" if isinstance(value, list) else f"\n[{name}]\n")
+            lines += _tables(entry, f"{name}.")
+    return lines
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, Mapping) or (isinstance(value, list) and bool(value) and isinstance(value[0], Mapping))
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_value(entry) for entry in value) + "]"
+    return json.dumps(str(value))
+
+
+def _place(place: Any) -> dict[str, Any]:
+    return {"city": place.city, "country": place.country, "latitude": place.latitude, "longitude": place.longitude}
+
+
+def _inner(index: int, end: int) -> tuple[str, str]:
+    """Inner addresses of tunnel `index`: end 1 is the egress node's, end 2 the appliance's."""
+    return f"10.77.{index}.{end}", f"fd77:{index:x}::{end}"
+
+
+def _appliance(root: Path, perspectives: list[dict[str, Any]]) -> dict[str, Any]:
+    primary = topology.PRIMARY
+    return {
+        "state_directory": root / "state",
+        "runtime_directory": root / "run",
+        "wireguard_go_launcher": "spawn",
+        "users": USERS,
+        "primary": {
+            "kind": "local",
+            "code": primary.code,
+            "place": _place(primary.place),
+            "netns": topology.appliance_namespaces()[primary.code],
+            "link": "macvlan",
+            "interface": "primary0",
+            "uplink": primary.interface,
+            "addresses": [f"{primary.address.v4}/24", f"{primary.address.v6}/64"],
+            "gateways": list(primary.gateway),
+        },
+        "perspectives": perspectives,
+        "resolver": {
+            "trust_anchor_file": names.trust_anchor_file(),
+            "root_hints": names.root_hints_file(),
+        },
+        "targets": {"special_purpose_exceptions": list(EXCEPTIONS), "user_agent": "mpic-appliance (lab)"},
+        "anchors": [{"url": f"http://{anchor.host}/"} for anchor in topology.ANCHORS],
+        "caa": {"issuer_domains": [topology.CA_DOMAIN]},
+        "limits": {"probe_interval_s": 1.0},
+        "api": {"socket": root / "run" / "api.sock", "operator_socket": root / "run" / "operator.sock"},
+    }
+
+
+def _perspective(egress: Egress, index: int, keys: Path, public_key: str) -> dict[str, Any]:
+    return {
+        "code": egress.code,
+        "netns": topology.appliance_namespaces()[egress.code],
+        "provider": egress.provider,
+        "upstreams": list(egress.upstream_asns),
+        "origin_asn": egress.origin_asn,
+        "egress_addresses": list(egress.address),
+        "place": _place(egress.place),
+        "wireguard": {
+            "interface": f"wg-{egress.code}",
+            "private_key_file": keys / f"{egress.code}.key",
+            "public_key": public_key,
+            "endpoint": f"{egress.address.v4}:{egress.endpoint_port}",
+            "listen_port": 51900 + index,
+            "addresses": [f"{_inner(index, 2)[0]}/32", f"{_inner(index, 2)[1]}/128"],
+            "peer_addresses": list(_inner(index, 1)),
+        },
+    }
+
+
+def _egress(egress: Egress, index: int, keys: Path, public_key: str) -> str:
+    """`egress.toml` of one node. Its interface's name is unique on the machine: namespaces do not part UAPI sockets."""
+    return toml(
+        {
+            "special_purpose_exceptions": list(EXCEPTIONS),
+            "uplink": {"interface": "uplink0", "egress_addresses": list(egress.address)},
+            "interfaces": [
+                {
+                    "name": f"eg-{egress.code}",
+                    "listen_port": egress.endpoint_port,
+                    "private_key_file": keys / f"egress-{egress.code}.key",
+                    "addresses": list(_inner(index, 1)),
+                    "peers": [{"name": "appliance", "public_key": public_key, "addresses": list(_inner(index, 2))}],
+                }
+            ],
+        }
+    )

@@ -1,0 +1,95 @@
+"""The API on real Unix sockets over a coordinator with scripted workers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from os import getgid
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from appliance.api.http import Application
+from appliance.api.routes import Api
+from appliance.api.server import HttpServer
+from appliance.config import Settings, TimeLimits
+from appliance.coordinator.status import StatusView
+from tests.unit.coordinator.configuration import settings
+from tests.unit.coordinator.workers import QUICK, Stage, stage
+
+CAA: dict[str, Any] = {
+    "check_type": "caa",
+    "domain_or_ip_target": "example.com",
+    "trace_identifier": "ac2d0392-8699-4037-a0e0-0a6db1ff8b89",
+}
+HTTP_01: dict[str, Any] = {
+    "check_type": "dcv",
+    "domain_or_ip_target": "example.com",
+    "dcv_check_parameters": {"validation_method": "acme-http-01", "token": "abc", "key_authorization": "abc.def"},
+}
+DNS_01: dict[str, Any] = {
+    "check_type": "dcv",
+    "domain_or_ip_target": "*.example.com",
+    "dcv_check_parameters": {
+        "validation_method": "acme-dns-01",
+        "key_authorization_hash": "ghRCE7ZwHKjsEHvFqGPnZpHcVwzV7cwFJrYmuFxAWcU",
+    },
+}
+
+
+@dataclass
+class Serving:
+    """A served API. `callers` and `operators` are clients on its two sockets."""
+
+    settings: Settings
+    stage: Stage
+    api: Api
+    server: HttpServer
+    callers: httpx.AsyncClient
+    operators: httpx.AsyncClient
+
+    async def raw(self, data: bytes, *, end: bool = False) -> bytes:
+        """What the callers' socket answers to `data` until it closes the connection; `end`: half-close after it."""
+        reader, writer = await asyncio.open_unix_connection(str(self.settings.api.socket))
+        try:
+            with contextlib.suppress(ConnectionError):
+                writer.write(data)
+                if end:
+                    writer.write_eof()
+                await writer.drain()
+            async with asyncio.timeout(20):
+                return await _until_closed(reader)
+        finally:
+            writer.close()
+
+
+async def _until_closed(reader: asyncio.StreamReader) -> bytes:
+    data = b""
+    with contextlib.suppress(ConnectionError):
+        while chunk := await reader.read(65536):
+            data += chunk
+    return data
+
+
+@contextlib.asynccontextmanager
+async def serving(directory: Path, *, limits: TimeLimits = QUICK, **changes: object) -> AsyncIterator[Serving]:
+    """Both sockets, listening."""
+    configured = settings(directory, **changes)
+    async with stage(directory, limits=limits) as on:
+        api = Api(configured, on.coordinator, StatusView(configured, on.coordinator, "00" * 32))
+        server = HttpServer(64)
+        await server.listen(configured.api.socket, getgid(), Application(api.callers()))
+        await server.listen(configured.api.operator_socket, getgid(), Application(api.operators()))
+        async with _client(configured.api.socket) as callers, _client(configured.api.operator_socket) as operators:
+            try:
+                yield Serving(configured, on, api, server, callers, operators)
+            finally:
+                await server.stop(5)
+
+
+def _client(socket: Path) -> httpx.AsyncClient:
+    transport = httpx.AsyncHTTPTransport(uds=str(socket))
+    return httpx.AsyncClient(transport=transport, base_url="http://mpic", timeout=20, trust_env=False)

@@ -1,0 +1,111 @@
+"""The daemon: what it refuses to start with, and its life from READY to the end of SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from appliance.config import load
+from appliance.daemons import mpicd
+from appliance.errors import ConfinementBroken
+from appliance.evidence.reading import entries, reading
+from appliance.evidence.record import DecisionRecord, EventRecord, EventType, Software, decode
+from appliance.evidence.writer import EvidenceWriter
+from appliance.linux.users import User
+from tests.lab.appliance_files import toml
+from tests.unit.coordinator.configuration import document
+from tests.unit.coordinator.workers import FLEET, REMOTES, FakeWorker, eventually
+
+STATUS = "Name:\tmpicd\nCapInh:\t0\nCapPrm:\t{prm}\nCapEff:\t{eff}\nCapBnd:\t000001ffffffffff\nCapAmb:\t0\n"
+
+
+def test_privileges_are_refused() -> None:
+    none = "0000000000000000"
+    mpicd.refuse_privileges(64101, STATUS.format(prm=none, eff=none))
+    with pytest.raises(ConfinementBroken, match="root"):
+        mpicd.refuse_privileges(0, STATUS.format(prm=none, eff=none))
+    with pytest.raises(ConfinementBroken, match="CapPrm"):
+        mpicd.refuse_privileges(64101, STATUS.format(prm="0000000000001000", eff=none))
+
+
+def _written(directory: Path, changes: dict[str, Any]) -> Path:
+    path = directory / "appliance.toml"
+    path.write_text(toml(document(directory) | changes))
+    return path
+
+
+def _refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], path: Path) -> list[str]:
+    monkeypatch.setattr(mpicd, "refuse_privileges", lambda *_: None)
+    with pytest.raises(SystemExit) as exited:
+        mpicd.main(["--config", str(path)])
+    assert exited.value.code == 78
+    return capsys.readouterr().err.splitlines()
+
+
+def _near(directory: Path) -> list[dict[str, Any]]:
+    perspectives: list[dict[str, Any]] = document(directory)["perspectives"]
+    perspectives[1]["place"] = {"city": "Utrecht", "country": "NL", "latitude": 52.09, "longitude": 5.12}
+    return perspectives
+
+
+def test_a_set_that_cannot_comply_is_refused_with_file_key_and_rule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    near = _refused(monkeypatch, capsys, _written(tmp_path, {"perspectives": _near(tmp_path)}))
+    assert any(line.startswith(f"{tmp_path}/appliance.toml: ") and "ams and nyc are" in line for line in near)
+    few = _refused(monkeypatch, capsys, _written(tmp_path, {"perspectives": document(tmp_path)["perspectives"][:3]}))
+    assert any("3 remote, at least" in line for line in few)
+    unknown = _refused(monkeypatch, capsys, _written(tmp_path, {"surprise": 1}))
+    assert unknown == [f"{tmp_path}/appliance.toml: surprise: Extra inputs are not permitted"]
+    assert _refused(monkeypatch, capsys, tmp_path / "absent.toml")
+    assert not (tmp_path / "state").exists()
+
+
+async def test_a_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(_written(tmp_path, {"users": {"api_group": os.getgid(), "operator_group": os.getgid()}}))
+    monkeypatch.setattr(mpicd, "find_user", lambda _: User(os.getuid(), os.getgid()))
+    told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    told.bind(str(tmp_path / "notify"))
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    workers = [FakeWorker(site.code, settings.worker_socket(site.code)) for site in (FLEET.primary, *REMOTES)]
+    for worker in workers:
+        worker.path.parent.mkdir(parents=True)
+        await worker.start()
+    evidence = EvidenceWriter.open(settings.database)
+    serving = asyncio.create_task(mpicd.serve(settings, FLEET, evidence, Software("0", "ab" * 32), bytes(32)))
+    await eventually(settings.api.operator_socket.exists, "the sockets are there")
+    transport = httpx.AsyncHTTPTransport(uds=str(settings.api.operator_socket))
+    async with httpx.AsyncClient(transport=transport, base_url="http://mpic", trust_env=False) as client:
+        async with asyncio.timeout(20):
+            while (await client.get("/readyz")).status_code != 200:
+                pass
+        answer = await client.post("/mpic", json={"check_type": "caa", "domain_or_ip_target": "example.com"})
+        assert answer.json()["is_valid"] is True
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(serving, 20)
+    assert not settings.api.socket.exists()
+    assert not settings.api.operator_socket.exists()
+    with told:
+        assert _messages(told) >= {b"READY=1", b"WATCHDOG=1", b"STOPPING=1"}
+    for worker in workers:
+        worker.stop()
+    with reading(settings.database) as connection:
+        records = [decode(entry.record) for entry in entries(connection, 0)]
+    kinds = [record.type if isinstance(record, EventRecord) else type(record) for record in records]
+    assert kinds == [EventType.PERSPECTIVE_SET, EventType.START, DecisionRecord, EventType.STOP]
+
+
+def _messages(told: socket.socket) -> set[bytes]:
+    found = set()
+    try:
+        while True:
+            found.add(told.recv(4096))
+    except BlockingIOError:
+        return found
