@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
+from appliance.api.callers.gate import Caller, Gate
 from appliance.api.errors import HttpError
+from appliance.config import CallerLimits
 from appliance.errors import EvidenceUnavailable
 
 MAX_BODY_BYTES = 64 * 1024
@@ -23,14 +25,15 @@ _log = logging.getLogger("mpicd")
 _encoder = msgspec.json.Encoder()
 _JSON = (b"content-type", b"application/json")
 _CLOSE = (b"connection", b"close")
+_ANYBODY = Caller("", CallerLimits())
 
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request, its body whole. `uid`: the user id of the process at the other end of the socket."""
+    """One request, its body whole, and who asks."""
 
     body: bytes
-    uid: int
+    caller: Caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +60,20 @@ def error_response(error: HttpError) -> HttpResponse:
 
 
 class Application:
-    """ASGI 3. `routes`: path to method to handler. A handler gives a response or raises `HttpError`."""
+    """ASGI 3. `routes`: path to method to handler. A handler gives a response or raises `HttpError`.
 
-    def __init__(self, routes: Routes) -> None:
+    `gate` knows the callers; only the paths in `open_paths` are answered to anybody.
+    """
+
+    def __init__(self, routes: Routes, gate: Gate, open_paths: frozenset[str] = frozenset()) -> None:
         self._routes = routes
+        self._gate = gate
+        self._open_paths = open_paths
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answers one request."""
         try:
-            handler = self._handler(scope)
-            response = await handler(HttpRequest(await _body(scope, receive), scope["state"]["uid"]))
+            response = await self._answer(scope, receive)
         except _Gone:
             return
         except HttpError as error:
@@ -78,6 +85,16 @@ class Application:
             _log.exception("unexpected error")
             response = error_response(HttpError(500, "Internal error; see the journal."))
         await _send(send, response, last=response.status == 413)
+
+    async def _answer(self, scope: Message, receive: Receive) -> HttpResponse:
+        if scope["path"] in self._open_paths:
+            return await self._handler(scope)(HttpRequest(b"", _ANYBODY))
+        # Before anything else: a stranger learns nothing, not even which paths there are.
+        caller = self._gate.identify(scope["state"]["peer"], dict(scope["headers"]))
+        self._gate.check_path(caller, scope["path"])
+        with self._gate.admit(caller):
+            handler = self._handler(scope)
+            return await handler(HttpRequest(await _body(scope, receive), caller))
 
     def _handler(self, scope: Message) -> Handler:
         methods = self._routes.get(scope["path"])

@@ -10,8 +10,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from appliance.api.callers.gate import Peer
 from appliance.api.http import Application
-from appliance.ipc.protocol import peer_uid
 
 MAX_HEAD_BYTES = 16 * 1024
 # From the first byte that we wait for to the last byte of the request.
@@ -19,11 +19,15 @@ REQUEST_S = 10.0
 IDLE_S = 30.0
 
 
-class BoundedProtocol(HttpToolsProtocol):
-    """One connection on a Unix socket. The peer's user id is in the ASGI scope's `state`, as `uid`."""
+PeerOf = Callable[[asyncio.BaseTransport], Peer]
 
-    def __init__(self, config: Config, server_state: ServerState, max_connections: int) -> None:
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. What `peer_of` knows of the other end is in the ASGI scope's `state`, as `peer`."""
+
+    def __init__(self, config: Config, server_state: ServerState, max_connections: int, peer_of: PeerOf) -> None:
         super().__init__(config, server_state, {})
+        self._peer_of = peer_of
         self._max_connections = max_connections
         self._head_bytes = 0
         self._begun = False
@@ -36,7 +40,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.connections) > self._max_connections:
             self._refuse(b"503 Service Unavailable", b"Too many connections.", b"retry-after: 1\r\n")
             return
-        self.app_state = {"uid": peer_uid(transport.get_extra_info("socket"))}
+        self.app_state = {"peer": self._peer_of(transport)}
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: D102
@@ -118,7 +122,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def protocol_factory(app: Application, state: ServerState, max_connections: int) -> Callable[[], BoundedProtocol]:
+def protocol_factory(
+    app: Application, state: ServerState, max_connections: int, peer_of: PeerOf
+) -> Callable[[], BoundedProtocol]:
     """Makes the protocol of each connection to `app`, an ASGI application."""
     config = Config(
         app,
@@ -134,4 +140,4 @@ def protocol_factory(app: Application, state: ServerState, max_connections: int)
         timeout_keep_alive=int(IDLE_S),
     )
     config.load()
-    return lambda: BoundedProtocol(config, state, max_connections)
+    return lambda: BoundedProtocol(config, state, max_connections, peer_of)

@@ -69,7 +69,7 @@ class Api:
     async def _decide(self, request: HttpRequest) -> HttpResponse:
         asked = parse_request(
             request.body,
-            caller=f"unix uid {request.uid}",
+            caller=request.caller.name,
             terms=Terms(self._issuer_domains, self._caller_is_primary, self._coordinator.today()),
         )
         loop = asyncio.get_running_loop()

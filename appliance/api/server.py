@@ -1,18 +1,22 @@
-"""Serves applications on Unix sockets in the running loop, and stops without dropping what was accepted."""
+"""Serves applications on Unix sockets and TCP in the running loop, and stops without dropping what was accepted."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
+import ssl
 import stat
 from pathlib import Path
 
 from uvicorn.server import ServerState
 
+from appliance.api.callers.gate import Gate, Peer
 from appliance.api.http import Application
 from appliance.api.protocol import protocol_factory
+from appliance.api.tls import TlsAccept, tcp_peer
 from appliance.errors import ConfigError
+from appliance.ipc.protocol import peer_uid
 from appliance.linux.users import find_group
 
 _BACKLOG = 1024
@@ -24,7 +28,8 @@ class HttpServer:
     def __init__(self, max_connections: int) -> None:
         self._state = ServerState()
         self._max_connections = max_connections
-        self._listeners: list[tuple[Path, asyncio.Server]] = []
+        self._listeners: list[tuple[Path | None, asyncio.Server]] = []
+        self._handshakes: set[asyncio.Task[None]] = set()
 
     async def listen(self, path: Path, group: str | int, application: Application) -> None:
         """Serves `application` at `path` (mode 0660, `group`). Raises `ConfigError` where that cannot be, `NoSuchUser`.
@@ -32,14 +37,33 @@ class HttpServer:
         A socket file that nobody answers on is replaced.
         """
         sock = _bound(path, group)
-        factory = protocol_factory(application, self._state, self._max_connections)
+        factory = protocol_factory(application, self._state, self._max_connections, _unix_peer)
         server = await asyncio.get_running_loop().create_unix_server(factory, sock=sock, backlog=_BACKLOG)
         self._listeners.append((path, server))
+
+    async def listen_tcp(
+        self, address: str, port: int, tls: ssl.SSLContext | None, gate: Gate, application: Application
+    ) -> None:
+        """Serves `application` at `address`. Raises `ConfigError` where that cannot be."""
+        loop = asyncio.get_running_loop()
+        http = protocol_factory(application, self._state, self._max_connections, tcp_peer)
+
+        def accept() -> asyncio.Protocol:
+            if tls is None:
+                return http()
+            return TlsAccept(tls, gate, http, self._handshakes, self._max_connections)
+
+        try:
+            server = await loop.create_server(accept, address, port, backlog=_BACKLOG)
+        except OSError as error:
+            raise ConfigError([f"{address} port {port}: {error.strerror}"]) from error
+        self._listeners.append((None, server))
 
     async def stop(self, within_s: float) -> None:
         """Accepts nobody more, and waits up to `within_s` seconds for the requests that were accepted."""
         for path, server in self._listeners:
-            path.unlink(missing_ok=True)
+            if path is not None:
+                path.unlink(missing_ok=True)
             server.close()
         self._listeners.clear()
         for connection in list(self._state.connections):
@@ -50,6 +74,8 @@ class HttpServer:
                 task.cancel()
         for connection in list(self._state.connections):
             connection.transport.close()
+        for task in self._handshakes:
+            task.cancel()
 
 
 def _bound(path: Path, group: str | int) -> socket.socket:
@@ -90,3 +116,7 @@ def _refuse_live(path: Path) -> None:
         except OSError:
             return
     raise ConfigError([f"{path}: another process listens there"])
+
+
+def _unix_peer(transport: asyncio.BaseTransport) -> Peer:
+    return Peer(uid=peer_uid(transport.get_extra_info("socket")))

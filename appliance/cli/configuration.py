@@ -68,11 +68,22 @@ def _files(settings: Settings) -> Iterator[str]:
     yield from _readable("resolver.trust_anchor_file", settings.resolver.trust_anchor_file)
     if settings.resolver.root_hints is not None:
         yield from _readable("resolver.root_hints", settings.resolver.root_hints)
+    yield from _listeners(settings)
     for index, perspective in enumerate(settings.perspectives):
         wireguard = perspective.wireguard
         yield from _secret(f"perspectives.{index}.wireguard.private_key_file", wireguard.private_key_file)
         if wireguard.preshared_key_file is not None:
             yield from _secret(f"perspectives.{index}.wireguard.preshared_key_file", wireguard.preshared_key_file)
+
+
+def _listeners(settings: Settings) -> Iterator[str]:
+    for index, listener in enumerate(settings.api.tcp):
+        for name in ("certificate_file", "client_ca_file"):
+            path = getattr(listener, name)
+            if path is not None:
+                yield from _readable(f"api.tcp.{index}.{name}", path)
+        if listener.private_key_file is not None:
+            yield from _secret(f"api.tcp.{index}.private_key_file", listener.private_key_file)
 
 
 def _readable(key: str, path: Path) -> Iterator[str]:

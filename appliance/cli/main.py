@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from appliance import __version__
-from appliance.cli import check, configuration, perspectives, status
+from appliance.cli import callers, check, configuration, perspectives, status
 from appliance.cli.context import Invocation
 from appliance.config import DEFAULT_PATH
 from appliance.errors import ApplianceError
@@ -28,6 +28,8 @@ app.command("status")(status.status)
 app.command("perspectives")(perspectives.perspectives)
 app.add_typer(check.app, name="check")
 app.add_typer(configuration.app, name="config")
+app.add_typer(callers.apikeys, name="apikey")
+app.add_typer(callers.clients, name="client")
 
 
 def _version(wanted: bool) -> None:

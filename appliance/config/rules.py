@@ -9,7 +9,7 @@ from appliance.config.schema import PerspectiveConfig, Settings
 
 def problems(settings: Settings) -> list[str]:
     """Every rule between keys that these settings break; empty when they hold together. Reads no file but key files' names."""
-    return [*_primary(settings), *_unique(settings), *_families(settings), *_limits(settings)]
+    return [*_primary(settings), *_unique(settings), *_families(settings), *_limits(settings), *_tcp(settings)]
 
 
 def _primary(settings: Settings) -> Iterator[str]:
@@ -44,6 +44,7 @@ def _unique(settings: Settings) -> Iterator[str]:
     yield from keyed("wireguard.public_key", lambda p: [p.wireguard.public_key])
     yield from keyed("wireguard.endpoint", lambda p: [p.wireguard.endpoint])
     yield from keyed("wireguard.addresses", lambda p: [a.ip for a in p.wireguard.addresses])
+    yield from _unique_remotes(settings)
     for index, perspective in enumerate(settings.perspectives):
         if perspective.code == settings.primary.code:
             yield f"perspectives.{index}.code: {perspective.code} is the primary's"
@@ -51,6 +52,19 @@ def _unique(settings: Settings) -> Iterator[str]:
             yield f"perspectives.{index}.netns: {perspective.netns} is the primary's"
         if perspective.wireguard.interface == settings.primary.interface:
             yield f"perspectives.{index}.wireguard.interface: {perspective.wireguard.interface} is the primary's"
+
+
+def _unique_remotes(settings: Settings) -> Iterator[str]:
+    codes = {settings.primary.code, *(perspective.code for perspective in settings.perspectives)}
+    addresses = {address for perspective in settings.perspectives for address in perspective.egress_addresses}
+    for index, remote in enumerate(settings.remote_perspectives):
+        if remote.code in codes:
+            yield f"remote_perspectives.{index}.code: {remote.code} is used twice"
+        codes.add(remote.code)
+        for address in remote.egress_addresses:
+            if address in addresses:
+                yield f"remote_perspectives.{index}.egress_addresses: {address} is used twice"
+            addresses.add(address)
 
 
 def _families(settings: Settings) -> Iterator[str]:
@@ -68,3 +82,22 @@ def _limits(settings: Settings) -> Iterator[str]:
     limits = settings.limits
     if limits.check_s > limits.answer_s:
         yield "limits.check_s: must not exceed limits.answer_s"
+
+
+def _tcp(settings: Settings) -> Iterator[str]:
+    for index, listener in enumerate(settings.api.tcp):
+        key = f"api.tcp.{index}"
+        if listener.authentication is None:
+            yield f'{key}.authentication: required: "mutual-tls", or "api-key" on loopback; TCP is not served without'
+            continue
+        if listener.authentication == "api-key":
+            if not listener.address.is_loopback:
+                yield f'{key}.authentication: must be "mutual-tls" beyond loopback'
+            if listener.client_ca_file is not None:
+                yield f'{key}.client_ca_file: only with authentication = "mutual-tls"'
+            if (listener.certificate_file is None) != (listener.private_key_file is None):
+                yield f"{key}.certificate_file: goes with private_key_file"
+            continue
+        for name in ("certificate_file", "private_key_file", "client_ca_file"):
+            if getattr(listener, name) is None:
+                yield f'{key}.{name}: required with authentication = "mutual-tls"'

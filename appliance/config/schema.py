@@ -68,6 +68,24 @@ class PerspectiveConfig(_Section):
     wireguard: WireGuardConfig
 
 
+class RemotePerspectiveConfig(_Section):
+    """A remote network perspective that somebody else runs and shares (`packaging/docs/perspective-protocol.md`). `url` ends in
+    `/perspectives/CODE`, with the code that it has there; `ca_file`: the only authority that may vouch for it."""
+
+    code: Code
+    place: PlaceConfig
+    provider: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    upstreams: tuple[Annotated[int, Field(ge=1, le=4294967295)], ...]
+    origin_asn: Annotated[int, Field(ge=1, le=4294967295)]
+    egress_addresses: Annotated[tuple[IpAddress, ...], Field(min_length=1)]
+    url: Annotated[
+        str, StringConstraints(pattern=r"^https://[^\s/?#@]+(/[^\s/?#]+)*/perspectives/[a-z0-9][a-z0-9-]{0,30}$")
+    ]
+    certificate_file: Path
+    private_key_file: Path
+    ca_file: Path
+
+
 class PrimaryConfig(_Section):
     """The primary network perspective. With `kind = "caller"` only `code` and `place` count: the caller states its result.
 
@@ -145,12 +163,34 @@ class TimeLimits(_Section):
     anchor_valid_s: Annotated[float, Field(gt=0, le=604800)] = 3600.0
 
 
+class TcpConfig(_Section):
+    """One TCP listener of the API. `api-key`: on loopback only; TLS where the two files are given. `mutual-tls`: TLS 1.3 with
+    a client certificate that `client_ca_file` vouches for and that `mpicctl client add` registered."""
+
+    address: IpAddress
+    port: Port
+    authentication: Literal["api-key", "mutual-tls"] | None = None
+    certificate_file: Path | None = None
+    private_key_file: Path | None = None
+    client_ca_file: Path | None = None
+
+
+class CallerLimits(_Section):
+    """What one caller may do at most; `mpicctl apikey add` and `client add` can set less for one. `burst`: requests at once."""
+
+    requests_per_s: Annotated[int, Field(ge=1, le=100_000)] = 2000
+    burst: Annotated[int, Field(ge=1, le=100_000)] = 10_000
+    concurrent: Annotated[int, Field(ge=1, le=4096)] = 1024
+
+
 class ApiConfig(_Section):
-    """Where the CA calls (`socket`), and where `mpicctl` does (`operator_socket`)."""
+    """Where the CA calls (`socket`, `tcp`), and where `mpicctl` does (`operator_socket`)."""
 
     socket: Path = Path("/run/mpic/api.sock")
     operator_socket: Path = Path("/run/mpic/operator.sock")
     concurrent_requests: Annotated[int, Field(ge=1, le=4096)] = 256
+    caller: CallerLimits = CallerLimits()
+    tcp: Annotated[tuple[TcpConfig, ...], Field(max_length=16)] = ()
 
 
 class Settings(BaseSettings):
@@ -175,7 +215,8 @@ class Settings(BaseSettings):
     users: UserConfig = UserConfig()
     wireguard_go_launcher: Literal["systemd", "spawn"] = "systemd"
     primary: PrimaryConfig
-    perspectives: Annotated[tuple[PerspectiveConfig, ...], Field(min_length=1, max_length=64)]
+    perspectives: Annotated[tuple[PerspectiveConfig, ...], Field(max_length=64)] = ()
+    remote_perspectives: Annotated[tuple[RemotePerspectiveConfig, ...], Field(max_length=64)] = ()
     resolver: ResolverConfig
     targets: TargetConfig = TargetConfig()
     anchors: tuple[AnchorConfig, ...] = ()
@@ -195,7 +236,7 @@ class Settings(BaseSettings):
 
     @property
     def coordinator_directory(self) -> Path:
-        """What the coordinator keeps besides evidence: the secret of its choice of perspectives."""
+        """What the coordinator keeps besides evidence: the secret of its choice of perspectives, and the callers' register."""
         return self.state_directory / "coordinator"
 
     def worker_socket(self, code: str) -> Path:

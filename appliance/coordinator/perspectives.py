@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from appliance.coordinator.gather import Answer
 from appliance.coordinator.tunnels import TunnelWatch
 from appliance.evidence.record import Attempt
-from appliance.ipc import WorkerChannel
 from appliance.model.check import CheckRequest
 from appliance.model.health import WorkerStatus
 from appliance.model.observation import Outcome
@@ -15,10 +15,34 @@ from appliance.model.status import LastCheck
 from appliance.model.tunnel import TunnelState, TunnelStatus
 
 
+class Channel(Protocol):
+    """The way to one perspective: `appliance.ipc.WorkerChannel`, or `appliance.coordinator.remote.RemoteChannel`."""
+
+    @property
+    def status(self) -> WorkerStatus | None:
+        """What the other end last said of itself, None while it is not reached."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether it can be asked now."""
+
+    def start(self) -> None:
+        """Connects in the background of the running loop."""
+
+    async def close(self) -> None:
+        """Disconnects for good."""
+
+    def ask(self, request: CheckRequest) -> Answer:
+        """The observation to come. Raises `ChannelClosed`."""
+
+    def cancel(self, request_id: str) -> None:
+        """Nobody waits any more for this check."""
+
+
 class Perspectives:
     """Every worker of the appliance, the primary's among them where it is local. Keyed by perspective code."""
 
-    def __init__(self, channels: Mapping[str, WorkerChannel], tunnels: TunnelWatch) -> None:
+    def __init__(self, channels: Mapping[str, Channel], tunnels: TunnelWatch) -> None:
         self._channels = channels
         self._tunnels = tunnels
         self.last: dict[str, LastCheck] = {}

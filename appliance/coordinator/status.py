@@ -9,7 +9,7 @@ from datetime import date
 from itertools import combinations
 
 from appliance import __version__
-from appliance.config import PerspectiveConfig, Settings
+from appliance.config import PerspectiveConfig, RemotePerspectiveConfig, Settings
 from appliance.coordinator.coordinator import Coordinator
 from appliance.evidence.record import utc_text
 from appliance.model.place import Rir, Site
@@ -51,7 +51,9 @@ class StatusView:
         self._coordinator = coordinator
         self._configuration_sha256 = configuration_sha256
         self._started_at = utc_text(coordinator.clock.now())
-        self._configured = {perspective.code: perspective for perspective in settings.perspectives}
+        configured: tuple[PerspectiveConfig | RemotePerspectiveConfig, ...] = settings.perspectives
+        configured += settings.remote_perspectives
+        self._configured = {perspective.code: perspective for perspective in configured}
 
     def readiness(self) -> Readiness:
         """Whether a compliant quorum is possible with what is usable now: judged as if every usable perspective matched."""
@@ -161,7 +163,7 @@ class StatusView:
             last_check=perspectives.last.get(site.code),
         )
 
-    def _egress_addresses(self, configured: PerspectiveConfig | None) -> tuple[str, ...]:
+    def _egress_addresses(self, configured: PerspectiveConfig | RemotePerspectiveConfig | None) -> tuple[str, ...]:
         if configured is not None:
             return tuple(str(address) for address in configured.egress_addresses)
         return tuple(str(interface.ip) for interface in self._settings.primary.addresses)
@@ -180,7 +182,7 @@ class StatusView:
         )
 
     def _shared(self) -> Iterator[SharedBy]:
-        configured = self._settings.perspectives
+        configured = tuple(self._configured.values())
         kinds = (
             ("provider", {one.code: [one.provider] for one in configured}),
             ("upstream", {one.code: [f"AS{asn}" for asn in one.upstreams] for one in configured}),

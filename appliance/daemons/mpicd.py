@@ -20,14 +20,15 @@ import uvloop
 from systemd.daemon import notify
 
 from appliance import __version__
-from appliance.api.http import Application
+from appliance.api.front import Front
+from appliance.api.perspective import PerspectiveApi
 from appliance.api.routes import Api
-from appliance.api.server import HttpServer
 from appliance.config import DEFAULT_PATH, Settings, load
 from appliance.coordinator.coordinator import Clock, Coordinator
 from appliance.coordinator.day import BUILT, policy_day
-from appliance.coordinator.perspectives import Perspectives
+from appliance.coordinator.perspectives import Channel, Perspectives
 from appliance.coordinator.records import InForce, life_event, perspective_set_event
+from appliance.coordinator.remote import RemoteChannel
 from appliance.coordinator.selection import load_secret
 from appliance.coordinator.status import StatusView
 from appliance.coordinator.tunnels import TunnelWatch
@@ -45,8 +46,6 @@ _EX_NOPERM = 77
 _EX_CONFIG = 78
 
 _WATCHDOG_S = 5.0
-# Beyond what the CA's own limit of requests needs: operators, health checks, and refusals in progress.
-_SPARE_CONNECTIONS = 256
 
 _log = logging.getLogger("mpicd")
 
@@ -56,11 +55,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="mpicd", description="The coordinator of an mpic-appliance.")
     parser.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="default: %(default)s")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    path = parser.parse_args(arguments).config
+    parser.add_argument(
+        "--perspective-only",
+        action="store_true",
+        help="serve the configured perspectives, one by one, to others' appliances; no quorum is formed here",
+    )
+    options = parser.parse_args(arguments)
+    path = options.config
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(levelname)s: %(message)s")
     try:
         refuse_privileges(os.geteuid(), Path("/proc/self/status").read_text(encoding="ascii"))
-        start(path)
+        start_perspectives(path) if options.perspective_only else start(path)
     except (ConfigError, NoSuchUser) as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(_EX_CONFIG)
@@ -94,6 +99,17 @@ def start(path: Path) -> None:
         runner.run(serve(settings, fleet, evidence, software, secret))
 
 
+def start_perspectives(path: Path) -> None:
+    """As `start`, for perspectives that others' quorums use; the rules on the whole set are those others' to keep."""
+    settings = load(path)
+    software = Software(__version__, hashlib.sha256(path.read_bytes()).hexdigest())
+    if not _local_codes(settings):
+        raise ConfigError([f"{path}: perspectives: --perspective-only needs one at least, or a local primary"])
+    evidence = EvidenceWriter.open(settings.database)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve_perspectives(settings, evidence, software))
+
+
 def compliant_fleet(path: Path, settings: Settings, day: date) -> Fleet:
     """The configured set. Raises `ConfigError` where it lies in no RIR region, or cannot comply with the row of `day`."""
     try:
@@ -108,9 +124,7 @@ def compliant_fleet(path: Path, settings: Settings, day: date) -> Fleet:
 
 async def serve(settings: Settings, fleet: Fleet, evidence: EvidenceWriter, software: Software, secret: bytes) -> None:
     """Answers on both sockets until SIGTERM or SIGINT, then finishes what it accepted."""
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    stopping = _stop_by_signal()
     actor = actor_of()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(evidence.close)
@@ -130,18 +144,63 @@ async def serve(settings: Settings, fleet: Fleet, evidence: EvidenceWriter, soft
             secret=secret,
         )
         api = Api(settings, coordinator, StatusView(settings, coordinator, software.configuration_sha256))
-        server = HttpServer(settings.api.concurrent_requests + _SPARE_CONNECTIONS)
-        stack.push_async_callback(server.stop, settings.limits.answer_s)
-        await server.listen(settings.api.socket, settings.users.api_group, Application(api.callers()))
-        await server.listen(settings.api.operator_socket, settings.users.operator_group, Application(api.operators()))
+        shared = _perspective_api(settings, perspectives, evidence).routes()
+        front = Front(settings, evidence, _now, _local_codes(settings))
+        stack.push_async_callback(front.close, settings.limits.answer_s)
+        await front.open({**api.callers(), **shared}, {**api.operators(), **shared})
         # What lives from here to the end need not be looked at by each collection.
         gc.freeze()
         notify("READY=1")
         _log.info("%d remote perspectives, configuration %s", len(fleet.remotes), software.configuration_sha256[:16])
         await _until(stopping)
         notify("STOPPING=1")
-        await server.stop(settings.limits.answer_s)
+        await front.close(settings.limits.answer_s)
         await evidence.submit(life_event(EventType.STOP, actor, software, (), time=utc_text(_now())))
+
+
+async def serve_perspectives(settings: Settings, evidence: EvidenceWriter, software: Software) -> None:
+    """Answers for single perspectives until SIGTERM or SIGINT, then finishes what it accepted."""
+    stopping = _stop_by_signal()
+    actor, only = actor_of(), (("mode", "perspective-only"),)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(evidence.close)
+        await evidence.submit(life_event(EventType.START, actor, software, only, time=utc_text(_now())))
+        perspectives = Perspectives(_local_channels(settings), TunnelWatch(settings.tunnel_report))
+        perspectives.start()
+        stack.push_async_callback(perspectives.close)
+        api = _perspective_api(settings, perspectives, evidence)
+        front = Front(settings, evidence, _now, _local_codes(settings))
+        stack.push_async_callback(front.close, settings.limits.answer_s)
+        routes = {**api.routes(), **api.health()}
+        await front.open(routes, routes)
+        notify("READY=1")
+        _log.info("perspectives alone: %s", ", ".join(sorted(_local_codes(settings))))
+        await _until(stopping)
+        notify("STOPPING=1")
+        await front.close(settings.limits.answer_s)
+        await evidence.submit(life_event(EventType.STOP, actor, software, only, time=utc_text(_now())))
+
+
+def _stop_by_signal() -> asyncio.Event:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    return stopping
+
+
+def _perspective_api(settings: Settings, perspectives: Perspectives, evidence: EvidenceWriter) -> PerspectiveApi:
+    return PerspectiveApi(
+        perspectives,
+        sorted(_local_codes(settings)),
+        evidence,
+        _now,
+        check_s=settings.limits.check_s,
+        most=settings.api.concurrent_requests,
+    )
+
+
+def _local_codes(settings: Settings) -> frozenset[str]:
+    return frozenset(_local_users(settings))
 
 
 async def _until(stopping: asyncio.Event) -> None:
@@ -152,10 +211,21 @@ async def _until(stopping: asyncio.Event) -> None:
             await asyncio.wait_for(stopping.wait(), _WATCHDOG_S)
 
 
-def _channels(settings: Settings) -> dict[str, WorkerChannel]:
+def _channels(settings: Settings) -> dict[str, Channel]:
+    remotes = [RemoteChannel(remote, settings.limits.probe_interval_s) for remote in settings.remote_perspectives]
+    named = zip((remote.code for remote in settings.remote_perspectives), remotes, strict=True)
+    return {**_local_channels(settings), **dict(named)}
+
+
+def _local_users(settings: Settings) -> dict[str, str | int]:
+    """The user of each worker on this host."""
     users = {perspective.code: settings.users.perspective for perspective in settings.perspectives}
     if settings.primary.kind == "local":
         users[settings.primary.code] = settings.users.primary
+    return users
+
+
+def _local_channels(settings: Settings) -> dict[str, Channel]:
     return {
         code: WorkerChannel(
             settings.worker_socket(code),
@@ -163,7 +233,7 @@ def _channels(settings: Settings) -> dict[str, WorkerChannel]:
             find_user(user).uid,
             on_fault=lambda text, code=code: _log.error("worker %s broke the channel's rules: %s", code, text),  # type: ignore[misc]
         )
-        for code, user in users.items()
+        for code, user in _local_users(settings).items()
     }
 
 

@@ -133,6 +133,9 @@ class EventType(StrEnum):
     VERDICT_CHANGE = "verdict-change"
     REFUSED_REQUEST = "refused-request"
     LATE_OBSERVATION = "late-observation"
+    REFUSED_CALLER = "refused-caller"
+    CREDENTIAL = "credential"
+    PERSPECTIVE_CHECK = "perspective-check"
     PRUNE = "prune"
     RESTORE = "restore"
 

@@ -134,7 +134,7 @@ class WorkerChannel:
         if asked is None:
             return f"a reply to request {observation.request_id}, which is not in flight"
         request, future = asked
-        wrong = _mismatch(request, observation)
+        wrong = mismatch(request, observation)
         if future.done():
             return wrong
         if wrong is None:
@@ -189,7 +189,7 @@ class _CoordinatorProtocol(FramedProtocol[FromWorker]):
             self.ended.set_result(None)
 
 
-def _mismatch(request: CheckRequest, observation: Observation) -> str | None:
+def mismatch(request: CheckRequest, observation: Observation) -> str | None:
     """How `observation` fails to be a reply to `request`, or None."""
     if observation.perspective != request.perspective:
         return f"a reply to request {request.request_id} that names perspective {observation.perspective}"

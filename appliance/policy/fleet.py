@@ -64,6 +64,9 @@ def fleet_from(settings: Settings) -> Fleet:
 
     primary = site("primary", settings.primary.code, settings.primary.place)
     remotes = [site(f"perspectives.{index}", p.code, p.place) for index, p in enumerate(settings.perspectives)]
+    remotes += [
+        site(f"remote_perspectives.{index}", p.code, p.place) for index, p in enumerate(settings.remote_perspectives)
+    ]
     if unknown:
         raise ConfigError(unknown)
     return fleet_of(primary, remotes)

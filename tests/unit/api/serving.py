@@ -12,13 +12,13 @@ from typing import Any
 
 import httpx
 
-from appliance.api.http import Application
+from appliance.api.front import Front
+from appliance.api.perspective import PerspectiveApi
 from appliance.api.routes import Api
-from appliance.api.server import HttpServer
 from appliance.config import Settings, TimeLimits
 from appliance.coordinator.status import StatusView
 from tests.unit.coordinator.configuration import settings
-from tests.unit.coordinator.workers import QUICK, Stage, stage
+from tests.unit.coordinator.workers import CODES, QUICK, Stage, stage
 
 CAA: dict[str, Any] = {
     "check_type": "caa",
@@ -47,7 +47,7 @@ class Serving:
     settings: Settings
     stage: Stage
     api: Api
-    server: HttpServer
+    server: Front
     callers: httpx.AsyncClient
     operators: httpx.AsyncClient
 
@@ -77,17 +77,22 @@ async def _until_closed(reader: asyncio.StreamReader) -> bytes:
 @contextlib.asynccontextmanager
 async def serving(directory: Path, *, limits: TimeLimits = QUICK, **changes: object) -> AsyncIterator[Serving]:
     """Both sockets, listening."""
+    changes.setdefault("users", {"api_group": getgid(), "operator_group": getgid()})
     configured = settings(directory, **changes)
     async with stage(directory, limits=limits) as on:
         api = Api(configured, on.coordinator, StatusView(configured, on.coordinator, "00" * 32))
-        server = HttpServer(64)
-        await server.listen(configured.api.socket, getgid(), Application(api.callers()))
-        await server.listen(configured.api.operator_socket, getgid(), Application(api.operators()))
+        configured.coordinator_directory.mkdir(parents=True, exist_ok=True)
+        codes = ("home", *CODES)
+        shared = PerspectiveApi(
+            on.coordinator.perspectives, codes, on.evidence, on.coordinator.clock.now, check_s=2, most=8
+        ).routes()
+        server = Front(configured, on.evidence, on.coordinator.clock.now, frozenset(codes))
+        await server.open({**api.callers(), **shared}, {**api.operators(), **shared})
         async with _client(configured.api.socket) as callers, _client(configured.api.operator_socket) as operators:
             try:
                 yield Serving(configured, on, api, server, callers, operators)
             finally:
-                await server.stop(5)
+                await server.close(5)
 
 
 def _client(socket: Path) -> httpx.AsyncClient:

@@ -12,15 +12,17 @@ from pathlib import Path
 import pytest
 
 from appliance.api import protocol
+from appliance.api.callers.gate import Gate
 from appliance.api.http import MAX_BODY_BYTES, Application
 from appliance.api.server import HttpServer
-from appliance.config import TimeLimits
+from appliance.config import CallerLimits, TimeLimits
 from appliance.errors import ConfigError
 from appliance.ipc.messages import Seen
 from tests.unit.api.serving import CAA, serving
 from tests.unit.coordinator.workers import eventually, seen, silent
 
 TEN_MB = 10 * 1024 * 1024
+NOBODY = Gate(None, CallerLimits(), lambda _: None)
 
 
 async def test_methods_paths_and_types(tmp_path: Path) -> None:
@@ -112,7 +114,7 @@ async def test_a_slow_client_is_let_go(tmp_path: Path, monkeypatch: pytest.Monke
 
 async def test_connections_are_bounded(tmp_path: Path) -> None:
     async with serving(tmp_path) as on:
-        held = [await asyncio.open_unix_connection(str(on.settings.api.socket)) for _ in range(64)]
+        held = [await asyncio.open_unix_connection(str(on.settings.api.socket)) for _ in range(8 + 256)]
         assert (await on.raw(b"")).startswith(b"HTTP/1.1 503 ")
         for _, writer in held:
             writer.close()
@@ -131,19 +133,19 @@ async def test_sockets_have_their_mode_and_group(tmp_path: Path) -> None:
             assert stat.S_IMODE(path.stat().st_mode) == 0o660
             assert path.stat().st_gid == getgid()
         with pytest.raises(ConfigError, match="another process listens"):
-            await HttpServer(1).listen(on.settings.api.socket, getgid(), Application({}))
+            await HttpServer(1).listen(on.settings.api.socket, getgid(), Application({}, NOBODY))
     assert not on.settings.api.socket.exists()
 
 
 async def test_a_stale_socket_is_replaced_and_a_file_is_not(tmp_path: Path) -> None:
     stale = tmp_path / "stale.sock"
     first = HttpServer(1)
-    await first.listen(stale, getgid(), Application({}))
+    await first.listen(stale, getgid(), Application({}, NOBODY))
     await first.stop(1)
     kept = tmp_path / "file"
     kept.write_text("mine")
     with pytest.raises(ConfigError, match="not a socket"):
-        await HttpServer(1).listen(kept, getgid(), Application({}))
+        await HttpServer(1).listen(kept, getgid(), Application({}, NOBODY))
     assert kept.read_text() == "mine"
 
 
@@ -153,7 +155,7 @@ async def test_stopping_finishes_what_was_accepted_and_accepts_nobody(tmp_path: 
         worker = on.stage.workers["ams"]
         asked = asyncio.create_task(on.callers.post("/mpic", json=CAA))
         await eventually(lambda: bool(worker.asked), "the check is under way")
-        stopping = asyncio.create_task(on.server.stop(20))
+        stopping = asyncio.create_task(on.server.close(20))
         await eventually(lambda: not on.settings.api.socket.exists(), "nobody is accepted")
         with pytest.raises(OSError, match=r"."):
             await asyncio.open_unix_connection(str(on.settings.api.socket))

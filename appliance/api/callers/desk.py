@@ -1,0 +1,166 @@
+"""Where operators register and revoke callers; every change is an event of the evidence (BR 5.4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from cryptography import x509
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from appliance.api.callers.gate import Refusal
+from appliance.api.callers.register import (
+    CallerKind,
+    NameTaken,
+    NoSuchCaller,
+    Register,
+    Registered,
+    public_key_sha256,
+)
+from appliance.api.errors import HttpError, Issue, Malformed
+from appliance.api.http import HttpRequest, HttpResponse, Routes, json_response
+from appliance.api.json import parse_object
+from appliance.coordinator.coordinator import Evidence
+from appliance.evidence.actor import actor_of
+from appliance.evidence.record import EventRecord, EventType, utc_text
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+    name: Name
+    kind: Literal["api-key", "certificate"]
+
+
+FormType = TypeVar("FormType", bound=_Form)
+
+
+class NewCaller(_Form):
+    """`POST /callers`. `certificate`: PEM, with `kind` "certificate"; the rest as in `Registered`."""
+
+    certificate: Annotated[str, StringConstraints(max_length=16_384)] | None = None
+    perspectives: Annotated[list[Annotated[str, StringConstraints(max_length=31)]], Field(max_length=64)] = []
+    requests_per_s: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    concurrent: Annotated[int, Field(ge=1, le=4096)] | None = None
+
+
+class RevokedCaller(_Form):
+    """`POST /callers/revoke`."""
+
+
+class Issued(msgspec.Struct, frozen=True):
+    """The new caller; `key` is the API key, told this once, None for a certificate."""
+
+    caller: Registered
+    key: str | None
+
+
+class Callers(msgspec.Struct, frozen=True):
+    """`GET /callers`."""
+
+    callers: tuple[Registered, ...]
+
+
+class Desk:
+    """`codes`: the perspectives that there are."""
+
+    def __init__(
+        self, register: Register, evidence: Evidence, now: Callable[[], datetime], codes: frozenset[str]
+    ) -> None:
+        self._register = register
+        self._evidence = evidence
+        self._now = now
+        self._codes = codes
+
+    def routes(self) -> Routes:
+        """For the operators' socket."""
+        return {"/callers": {"GET": self._list, "POST": self._add}, "/callers/revoke": {"POST": self._revoke}}
+
+    async def _list(self, _request: HttpRequest) -> HttpResponse:
+        return json_response(Callers(self._register.entries))
+
+    async def _add(self, request: HttpRequest) -> HttpResponse:
+        form = _parsed(NewCaller, request.body)
+        unknown = [code for code in form.perspectives if code not in self._codes]
+        if unknown:
+            raise Malformed([Issue.of(("perspectives",), f"there is no perspective {unknown[0]} here")])
+        entry = Registered(
+            name=form.name,
+            kind=CallerKind(form.kind),
+            id="",
+            sha256="",
+            created_at=utc_text(self._now()),
+            perspectives=tuple(form.perspectives),
+            requests_per_s=form.requests_per_s,
+            concurrent=form.concurrent,
+        )
+        key = None
+        if entry.kind is CallerKind.API_KEY:
+            entry, key = self._register.new_key(entry)
+        else:
+            digest = _public_key(form.certificate)
+            entry = msgspec.structs.replace(entry, id=digest[:8], sha256=digest)
+        try:
+            self._register.check_free(entry)
+            await self._record(request, entry, "added")
+            self._register.add(entry)
+        except NameTaken as taken:
+            raise HttpError(409, f"A caller of this name or key is in force: {taken}.") from taken
+        return json_response(Issued(entry, key), 201)
+
+    async def _revoke(self, request: HttpRequest) -> HttpResponse:
+        form = _parsed(RevokedCaller, request.body)
+        try:
+            # In force before it is recorded: a full disk must not keep a stolen key alive.
+            entry = self._register.revoke(form.name, CallerKind(form.kind), utc_text(self._now()))
+        except NoSuchCaller as error:
+            raise HttpError(404, f"No {form.kind} of this name is in force: {form.name}.") from error
+        await self._record(request, entry, "revoked")
+        return json_response(Issued(entry, None))
+
+    async def _record(self, request: HttpRequest, entry: Registered, what: str) -> None:
+        event = EventRecord(
+            time=utc_text(self._now()),
+            type=EventType.CREDENTIAL,
+            actor=actor_of(request.caller.uid),
+            subject=entry.name,
+            message=what,
+            facts=(
+                ("kind", entry.kind.value),
+                ("id", entry.id),
+                ("sha256", entry.sha256),
+                ("perspectives", " ".join(entry.perspectives)),
+            ),
+        )
+        await self._evidence.submit(event)
+
+
+def refused_caller(refusal: Refusal, time: str) -> EventRecord:
+    """The event of somebody who was refused."""
+    return EventRecord(
+        time=time,
+        type=EventType.REFUSED_CALLER,
+        actor=actor_of(),
+        subject=refusal.address,
+        message=refusal.reason,
+        facts=refusal.facts,
+    )
+
+
+def _parsed(form: type[FormType], body: bytes) -> FormType:
+    try:
+        return form.model_validate(parse_object(body))
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        raise Malformed([Issue.of(detail["loc"], detail["msg"], detail["type"]) for detail in details]) from error
+
+
+def _public_key(pem: str | None) -> str:
+    try:
+        return public_key_sha256(x509.load_pem_x509_certificate((pem or "").encode()))
+    except ValueError as error:
+        raise Malformed([Issue.of(("certificate",), "a certificate in PEM is asked for")]) from error

@@ -1,0 +1,143 @@
+"""The register of callers on TCP: API keys, of which only a hash is kept, and the public keys of client certificates."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from enum import StrEnum
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from appliance.errors import ConfigError
+
+_KEY_BYTES = 32
+_PREFIX = "mpic"
+_NOBODYS_SHA256 = sha256(b"").hexdigest()
+
+
+class CallerKind(StrEnum):
+    """What a caller shows."""
+
+    API_KEY = "api-key"
+    CERTIFICATE = "certificate"
+
+
+class Registered(msgspec.Struct, frozen=True):
+    """One caller. `sha256`: hex, of the whole API key, or of the certificate's SubjectPublicKeyInfo (a renewed certificate
+    of the same key stays the same caller). `perspectives`: where not empty, all that this caller may use is the check of
+    these alone. `requests_per_s`, `concurrent`: None = the configured limits. `revoked_at`: None = in force.
+    """
+
+    name: str
+    kind: CallerKind
+    id: str
+    sha256: str
+    created_at: str
+    perspectives: tuple[str, ...] = ()
+    requests_per_s: int | None = None
+    concurrent: int | None = None
+    revoked_at: str | None = None
+
+
+class NameTaken(Exception):
+    """A caller of this name, or with this certificate's key, is in force already."""
+
+
+class NoSuchCaller(Exception):
+    """No caller of this name is in force."""
+
+
+class Register:
+    """The register in `path`, which only `mpicd` writes. A change is in force when the method returns, and on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._entries = _read(path)
+        self._index()
+
+    @property
+    def entries(self) -> tuple[Registered, ...]:
+        """All, the revoked ones among them, in order of registration."""
+        return self._entries
+
+    def by_key(self, key: str) -> Registered | None:
+        """The caller with this API key. Takes as long for a wrong key as for a right one."""
+        parts = key.split("_", 2)
+        entry = self._keys.get(parts[1]) if len(parts) == 3 else None
+        digest = sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+        same = hmac.compare_digest(digest, _NOBODYS_SHA256 if entry is None else entry.sha256)
+        return entry if same else None
+
+    def by_public_key(self, digest: str) -> Registered | None:
+        """The caller whose certificate has the public key with this SHA-256."""
+        return self._certificates.get(digest)
+
+    def new_key(self, entry: Registered) -> tuple[Registered, str]:
+        """`entry` with an id and a hash, and the key itself, which is kept nowhere. `add` puts it in force."""
+        number = secrets.token_hex(4)
+        key = f"{_PREFIX}_{number}_{secrets.token_urlsafe(_KEY_BYTES)}"
+        return msgspec.structs.replace(entry, id=number, sha256=sha256(key.encode()).hexdigest()), key
+
+    def check_free(self, entry: Registered) -> None:
+        """Raises `NameTaken`."""
+        for one in self._entries:
+            if one.revoked_at is None and (one.name == entry.name or one.sha256 == entry.sha256):
+                raise NameTaken(one.name)
+
+    def add(self, entry: Registered) -> None:
+        """Puts `entry` in force. Raises `NameTaken`, `OSError`."""
+        self.check_free(entry)
+        self._write((*self._entries, entry))
+
+    def revoke(self, name: str, kind: CallerKind, at: str) -> Registered:
+        """Ends what the caller may do, at once. Raises `NoSuchCaller`, `OSError`."""
+        for index, one in enumerate(self._entries):
+            if one.name == name and one.kind is kind and one.revoked_at is None:
+                gone = msgspec.structs.replace(one, revoked_at=at)
+                self._write((*self._entries[:index], gone, *self._entries[index + 1 :]))
+                return gone
+        raise NoSuchCaller(name)
+
+    def _write(self, entries: tuple[Registered, ...]) -> None:
+        partial = self._path.with_name(f".{self._path.name}.new")
+        partial.unlink(missing_ok=True)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(entries)))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(self._path)
+        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+        self._entries = entries
+        self._index()
+
+    def _index(self) -> None:
+        alive = [one for one in self._entries if one.revoked_at is None]
+        self._keys = {one.id: one for one in alive if one.kind is CallerKind.API_KEY}
+        self._certificates = {one.sha256: one for one in alive if one.kind is CallerKind.CERTIFICATE}
+
+
+def public_key_sha256(certificate: x509.Certificate) -> str:
+    """Hex SHA-256 of the SubjectPublicKeyInfo (RFC 7469 section 2.4 pins the same)."""
+    public = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return sha256(public).hexdigest()
+
+
+def _read(path: Path) -> tuple[Registered, ...]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=tuple[Registered, ...])
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise ConfigError([f"{path}: {error.strerror}"]) from error
+    except msgspec.MsgspecError as error:
+        raise ConfigError([f"{path}: not a register of callers: {error}"]) from error

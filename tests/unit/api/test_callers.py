@@ -1,0 +1,273 @@
+"""Who may call on TCP, as callers and strangers on it see it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import ssl
+import stat
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from appliance.api.callers.limits import Limiter
+from appliance.api.callers.register import Register
+from appliance.api.errors import HttpError
+from appliance.config import CallerLimits, TimeLimits, load
+from appliance.errors import ConfigError
+from appliance.evidence.record import EventRecord, EventType
+from tests.lab.appliance_files import toml
+from tests.unit.api.authority import Authority, Pair
+from tests.unit.api.serving import CAA, Serving, serving
+from tests.unit.coordinator.configuration import document
+from tests.unit.coordinator.workers import eventually, silent
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def api(directory: Path, **listener: object) -> dict[str, Any]:
+    configured: dict[str, Any] = document(directory)["api"]
+    return configured | {"tcp": [{"address": "127.0.0.1"} | listener]}
+
+
+def events(on: Serving, kind: EventType) -> list[EventRecord]:
+    return [one for one in on.stage.evidence.records if isinstance(one, EventRecord) and one.type is kind]
+
+
+async def add(on: Serving, name: str, **form: object) -> dict[str, Any]:
+    response = await on.operators.post("/callers", json={"name": name, "kind": "api-key"} | form)
+    assert response.status_code == 201, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+async def test_loopback_asks_for_an_api_key(tmp_path: Path) -> None:
+    port = free_port()
+    async with (
+        serving(tmp_path, api=api(tmp_path, port=port, authentication="api-key")) as on,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client,
+    ):
+        assert (await client.get("/healthz")).status_code == 200
+        for path in ("/readyz", "/nothing", "/callers"):
+            assert (await client.get(path)).status_code == 401
+        refused = await client.post("/mpic", json=CAA)
+        assert refused.status_code == 401
+        assert refused.headers["www-authenticate"].startswith("Bearer")
+        key = (await add(on, "ejbca"))["key"]
+        for headers in ({"x-api-key": key}, {"authorization": f"Bearer {key}"}):
+            assert (await client.post("/mpic", json=CAA, headers=headers)).json()["is_valid"] is True
+            assert (await client.get("/callers", headers=headers)).status_code == 404
+        for wrong in ("", "mpic_", key[:-1], key + "x", key.replace("mpic", "cipm"), "mpic_00000000_" + key[14:], "é"):
+            answer = await client.post("/mpic", json=CAA, headers=[(b"x-api-key", wrong.encode())])
+            assert answer.status_code == 401
+        revoked = await on.operators.post("/callers/revoke", json={"name": "ejbca", "kind": "api-key"})
+        assert revoked.status_code == 200
+        assert (await client.post("/mpic", json=CAA, headers={"x-api-key": key})).status_code == 401
+        assert [event.message for event in events(on, EventType.CREDENTIAL)] == ["added", "revoked"]
+        # One record for each reason, however often it is tried.
+        assert sorted(event.message for event in events(on, EventType.REFUSED_CALLER)) == [
+            "an API key that is unknown, or revoked",
+            "no API key",
+        ]
+
+
+async def test_keys_are_kept_as_hashes_only_and_survive_a_restart(tmp_path: Path) -> None:
+    async with serving(tmp_path) as on:
+        key = (await add(on, "ca", requests_per_s=5))["key"]
+        assert (await on.operators.post("/callers", json={"name": "ca", "kind": "api-key"})).status_code == 409
+        listed = (await on.operators.get("/callers")).text
+        path = on.settings.coordinator_directory / "callers.json"
+        assert key not in path.read_text() + listed
+        assert key.split("_", 2)[2] not in path.read_text() + listed
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        again = Register(path)
+        assert again.by_key(key) == again.entries[0]
+        assert again.by_key(key + "x") is None
+        assert again.entries[0].requests_per_s == 5
+        path.write_text("[{}]")
+        with pytest.raises(ConfigError, match="not a register"):
+            Register(path)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"name": "", "kind": "api-key"},
+        {"name": "a", "kind": "password"},
+        {"name": "a", "kind": "certificate"},
+        {"name": "a", "kind": "certificate", "certificate": "none"},
+        {"name": "a", "kind": "api-key", "perspectives": ["moon"]},
+        {"name": "a", "kind": "api-key", "requests_per_s": 0},
+    ],
+)
+async def test_what_cannot_be_registered(tmp_path: Path, form: dict[str, Any]) -> None:
+    async with serving(tmp_path) as on:
+        assert (await on.operators.post("/callers", json=form)).status_code == 400
+        assert (await on.operators.post("/callers/revoke", json={"name": "b", "kind": "api-key"})).status_code == 404
+        assert events(on, EventType.CREDENTIAL) == []
+
+
+@pytest.mark.parametrize(
+    ("listener", "rule"),
+    [
+        ({}, "api.tcp.0.authentication: required"),
+        ({"authentication": "none"}, "api.tcp.0.authentication: Input should be"),
+        ({"address": "192.0.2.1", "authentication": "api-key"}, 'api.tcp.0.authentication: must be "mutual-tls"'),
+        ({"address": "::", "authentication": "api-key"}, 'api.tcp.0.authentication: must be "mutual-tls"'),
+        ({"authentication": "mutual-tls"}, "api.tcp.0.client_ca_file: required"),
+        ({"authentication": "api-key", "certificate_file": "/x"}, "api.tcp.0.certificate_file: goes with"),
+        ({"authentication": "api-key", "client_ca_file": "/x"}, "api.tcp.0.client_ca_file: only with"),
+    ],
+)
+def test_tcp_without_authentication_does_not_start(tmp_path: Path, listener: dict[str, Any], rule: str) -> None:
+    path = tmp_path / "appliance.toml"
+    path.write_text(toml(document(tmp_path) | {"api": api(tmp_path, port=8443, **listener)}))
+    with pytest.raises(ConfigError) as refused:
+        load(path)
+    assert any(line.startswith(f"{path}: {rule}") for line in refused.value.problems)
+
+
+async def test_mutual_tls(tmp_path: Path) -> None:
+    authority, strangers = Authority(tmp_path), Authority(tmp_path, "strangers")
+    server, partner = authority.issue("server"), authority.issue("partner")
+    port = free_port()
+    listener = api(
+        tmp_path,
+        port=port,
+        authentication="mutual-tls",
+        certificate_file=str(server.certificate),
+        private_key_file=str(server.key),
+        client_ca_file=str(authority.certificate),
+    )
+
+    async def post(pair: Pair | None) -> httpx.Response:
+        context = authority.client_context(pair)
+        async with httpx.AsyncClient(verify=context, timeout=20, trust_env=False) as client:
+            return await client.post(f"https://127.0.0.1:{port}/mpic", json=CAA)
+
+    async with serving(tmp_path, api=listener) as on:
+        await _no_answer(post, None)
+        await _no_answer(post, strangers.issue("unknown"))
+        await _no_answer(post, authority.issue("expired", lifetime=timedelta(days=-1)))
+        await _no_answer(post, partner)
+        assert all(not worker.asked for worker in on.stage.workers.values())
+        await add(on, "partner", kind="certificate", certificate=partner.certificate.read_text())
+        answer = await post(partner)
+        assert answer.json()["is_valid"] is True
+        await on.operators.post("/callers/revoke", json={"name": "partner", "kind": "certificate"})
+        await _no_answer(post, partner)
+        reasons = [event.message for event in events(on, EventType.REFUSED_CALLER)]
+        assert len(reasons) == 4
+        assert any("PEER_DID_NOT_RETURN_A_CERTIFICATE" in reason for reason in reasons)
+        assert any("expired" in reason for reason in reasons)
+        assert any("unable to get local issuer" in reason or "self-signed" in reason for reason in reasons)
+        assert any("not registered, or revoked" in reason for reason in reasons)
+        old = authority.client_context(partner)
+        old.maximum_version = ssl.TLSVersion.TLSv1_2
+        with pytest.raises(httpx.TransportError):
+            async with httpx.AsyncClient(verify=old, trust_env=False) as client:
+                await client.get(f"https://127.0.0.1:{port}/healthz")
+
+
+async def _no_answer(post: Any, pair: Pair | None) -> None:
+    with pytest.raises(httpx.TransportError):
+        await post(pair)
+
+
+async def test_a_revoked_certificate_loses_its_open_connections(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    server, partner = authority.issue("server"), authority.issue("partner")
+    port = free_port()
+    listener = api(
+        tmp_path,
+        port=port,
+        authentication="mutual-tls",
+        certificate_file=str(server.certificate),
+        private_key_file=str(server.key),
+        client_ca_file=str(authority.certificate),
+    )
+    async with (
+        serving(tmp_path, api=listener) as on,
+        httpx.AsyncClient(verify=authority.client_context(partner), timeout=20, trust_env=False) as client,
+    ):
+        await add(on, "partner", kind="certificate", certificate=partner.certificate.read_text(), perspectives=["ams"])
+        url = f"https://127.0.0.1:{port}"
+        assert (await client.get(f"{url}/perspectives/ams")).json()["ready"] is True
+        for path in ("/perspectives/nyc", "/mpic", "/readyz"):
+            assert (await client.get(url + path)).status_code == 403
+        await on.operators.post("/callers/revoke", json={"name": "partner", "kind": "certificate"})
+        assert (await client.get(f"{url}/perspectives/ams")).status_code == 403
+        with pytest.raises(httpx.TransportError):
+            await client.get(f"{url}/perspectives/ams")
+
+
+def test_the_rate_of_one_caller_is_not_that_of_another() -> None:
+    now_s = 100.0
+    limiter = Limiter(lambda: now_s)
+    limits = CallerLimits(requests_per_s=2, burst=3, concurrent=2)
+
+    def ask(caller: str) -> int:
+        try:
+            with limiter.one_request(caller, limits):
+                return 200
+        except HttpError as error:
+            return error.status if dict(error.headers)[b"retry-after"] == b"1" else 0
+
+    assert [ask("one") for _ in range(4)] == [200, 200, 200, 429]
+    assert ask("other") == 200
+    now_s += 0.5
+    assert [ask("one") for _ in range(2)] == [200, 429]
+    with limiter.one_request("third", limits), limiter.one_request("third", limits):
+        assert ask("third") == 429
+    assert ask("third") == 200
+
+
+async def test_a_caller_is_told_to_come_back(tmp_path: Path) -> None:
+    port = free_port()
+    async with (
+        serving(tmp_path, limits=SLOW, api=api(tmp_path, port=port, authentication="api-key")) as on,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client,
+    ):
+        headers = {"x-api-key": (await add(on, "small", concurrent=1))["key"]}
+        on.stage.script(silent, "ams")
+        first = asyncio.create_task(client.post("/mpic", json=CAA, headers=headers))
+        await eventually(lambda: bool(on.stage.workers["ams"].asked), "the first is under way")
+        second = await client.post("/mpic", json=CAA, headers=headers)
+        assert second.status_code == 429
+        assert second.headers["retry-after"] == "1"
+        assert (await on.callers.get("/healthz")).status_code == 200
+        assert (await first).status_code == 200
+
+
+SLOW = TimeLimits(check_s=2, answer_s=3, straggler_s=1)
+
+
+async def test_a_thousand_requests_at_once_are_answered_or_refused(tmp_path: Path) -> None:
+    async with serving(tmp_path) as on:
+        on.stage.script(silent, "ams")
+        on.stage.workers["ams"].answers_cancel = False
+
+        body = json.dumps(CAA).encode()
+        head = b"POST /mpic HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+
+        async def ask() -> int:
+            answer = await on.raw(head + body)
+            status = int(answer.split(b" ", 2)[1])
+            assert status == 200 or b"\r\nretry-after: 1\r\n" in answer
+            return status
+
+        statuses = Counter(await asyncio.gather(*(ask() for _ in range(1000))))
+        assert set(statuses) == {200, 503}
+        assert statuses[200] >= 8
+        # What was refused was asked of nobody.
+        assert len(on.stage.workers["nyc"].asked) == statuses[200]
+        assert (await on.callers.post("/mpic", json=CAA)).status_code == 200

@@ -1,0 +1,254 @@
+"""One perspective as a service, and an appliance that uses another one's over mutual TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from os import getuid
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from appliance.config import RemotePerspectiveConfig
+from appliance.coordinator.perspectives import Perspectives
+from appliance.coordinator.question import Orchestration, Question
+from appliance.coordinator.remote import RemoteChannel
+from appliance.coordinator.tunnels import TunnelWatch
+from appliance.errors import ChannelClosed, ConfigError
+from appliance.evidence.record import Arrival, EventType
+from appliance.ipc import WorkerChannel
+from appliance.ipc.channel import WrongReply
+from appliance.model.check import AcmeHttp01Check, CheckRequest
+from appliance.model.identifier import Identifier, IdentifierType
+from appliance.model.observation import Observation, Outcome
+from tests.unit.api.authority import Authority, Pair
+from tests.unit.api.serving import Serving, serving
+from tests.unit.api.test_callers import add, api, events, free_port
+from tests.unit.coordinator.workers import CODES, FLEET, die, eventually, mismatch, silent, stage
+
+NAME = Identifier(IdentifierType.DNS, "example.com", wildcard=False, requested="example.com")
+ASKED = CheckRequest("r-1", "ams", NAME, AcmeHttp01Check("abc", "abc.def"), 1500)
+
+
+def built(**changes: Any) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.to_builtins(ASKED)
+    return document | changes
+
+
+async def test_the_check_is_the_coordinators_and_leaves_a_record(tmp_path: Path) -> None:
+    async with serving(tmp_path) as on:
+        response = await on.callers.post("/perspectives/ams/check", json=built())
+        assert response.status_code == 200
+        seen = msgspec.json.decode(response.content, type=Observation)
+        assert (seen.request_id, seen.perspective, seen.outcome) == ("r-1", "ams", Outcome.MATCH)
+        [request] = on.stage.workers["ams"].asked
+        assert (request.identifier, request.check, request.deadline_ms) == (NAME, ASKED.check, 1500)
+        assert all(not on.stage.workers[code].asked for code in CODES if code != "ams")
+        [event] = events(on, EventType.PERSPECTIVE_CHECK)
+        assert event.observation == seen
+        assert dict(event.facts)["caller"] == f"unix uid {getuid()}"
+        on.stage.script(mismatch, "ams")
+        again = await on.callers.post("/perspectives/ams/check", json=built())
+        assert again.json()["corroborates"] is False
+
+
+async def test_the_same_request_id_twice_at_once_is_two_checks(tmp_path: Path) -> None:
+    async with serving(tmp_path) as on:
+        both = await asyncio.gather(*(on.callers.post("/perspectives/ams/check", json=built()) for _ in range(2)))
+        assert [one.json()["request_id"] for one in both] == ["r-1", "r-1"]
+        assert len({one.request_id for one in on.stage.workers["ams"].asked}) == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"perspective": "nyc"},
+        {"request_id": ""},
+        {"request_id": "a\n"},
+        {"deadline_ms": 0},
+        {"deadline_ms": "soon"},
+        {"identifier": msgspec.to_builtins(msgspec.structs.replace(NAME, value="other.example"))},
+        {"identifier": msgspec.to_builtins(msgspec.structs.replace(NAME, requested="http://example.com"))},
+        {"check": {"method": "acme-http-01", "token": "../x", "key_authorization": "a.b"}},
+        {"check": {"method": "carrier-pigeon"}},
+        {"check": None},
+    ],
+)
+async def test_a_malformed_check_is_a_400_and_reaches_nobody(tmp_path: Path, changes: dict[str, Any]) -> None:
+    async with serving(tmp_path) as on:
+        response = await on.callers.post("/perspectives/ams/check", json=built(**changes))
+        assert response.status_code == 400, response.text
+        assert response.json()["validation_issues"]
+        assert on.stage.workers["ams"].asked == []
+
+
+async def test_a_perspective_that_cannot_see_gives_no_answer(tmp_path: Path) -> None:
+    async with serving(tmp_path) as on:
+        on.stage.workers["ams"].ready = False
+        on.stage.workers["ams"].say()
+        await eventually(lambda: on.stage.coordinator.perspectives.down("ams") is not None, "ams is down")
+        response = await on.callers.post("/perspectives/ams/check", json=built())
+        assert response.status_code == 503
+        assert response.headers["retry-after"] == "1"
+        assert (await on.callers.get("/perspectives/ams")).json()["ready"] is False
+        on.stage.script(die, "nyc")
+        lost = await on.callers.post("/perspectives/nyc/check", json=built(perspective="nyc"))
+        assert lost.status_code == 503
+        on.stage.script(silent, "tyo")
+        on.stage.workers["tyo"].answers_cancel = False
+        late = await on.callers.post("/perspectives/tyo/check", json=built(perspective="tyo", deadline_ms=50))
+        assert late.status_code == 504
+        assert (await on.callers.post("/perspectives/moon/check", json=built())).status_code == 404
+
+
+@dataclass
+class Shared:
+    """An appliance that shares its perspectives, and what its partner knows."""
+
+    on: Serving
+    port: int
+    authority: Authority
+    partner: Pair
+
+    def configured(self, code: str, pair: Pair | None = None, **changes: object) -> RemotePerspectiveConfig:
+        shown = pair or self.partner
+        document = {
+            "code": code,
+            "place": {"city": "Tokyo", "country": "JP", "latitude": 35.69, "longitude": 139.69},
+            "provider": "partner",
+            "upstreams": [64500],
+            "origin_asn": 64501,
+            "egress_addresses": ["198.51.100.77"],
+            "url": f"https://127.0.0.1:{self.port}/perspectives/tyo",
+            "certificate_file": shown.certificate,
+            "private_key_file": shown.key,
+            "ca_file": self.authority.certificate,
+        }
+        return RemotePerspectiveConfig.model_validate(document | changes)
+
+
+@contextlib.asynccontextmanager
+async def shared(directory: Path) -> AsyncIterator[Shared]:
+    directory.mkdir()  # noqa: ASYNC240 -- a test's own directory
+    authority = Authority(directory)
+    server, partner = authority.issue("server"), authority.issue("partner")
+    port = free_port()
+    listener = api(
+        directory,
+        port=port,
+        authentication="mutual-tls",
+        certificate_file=str(server.certificate),
+        private_key_file=str(server.key),
+        client_ca_file=str(authority.certificate),
+    )
+    async with serving(directory, api=listener) as on:
+        certificate = partner.certificate.read_text()
+        await add(on, "partner", kind="certificate", certificate=certificate, perspectives=["tyo"])
+        yield Shared(on, port, authority, partner)
+
+
+async def test_two_appliances_share_a_perspective(tmp_path: Path) -> None:
+    async with shared(tmp_path / "theirs") as theirs, stage(tmp_path) as ours:
+        remote = RemoteChannel(theirs.configured("tyo"), poll_s=0.02)
+        channels = {
+            code: WorkerChannel(worker.path, code, getuid()) for code, worker in ours.workers.items() if code != "tyo"
+        }
+        perspectives = Perspectives({**channels, "tyo": remote}, TunnelWatch(tmp_path / "tunnels.json"))
+        perspectives.start()
+        coordinator = ours.coordinator
+        coordinator.perspectives = coordinator._fanout._perspectives = perspectives
+        try:
+            await eventually(
+                lambda: all(perspectives.down(site.code) is None for site in FLEET.remotes), "all can be asked"
+            )
+            decision = await coordinator.decide(question())
+            assert decision.last.verdict.quorum == "6/6"
+            assert ours.workers["tyo"].asked == []
+            assert len(theirs.on.stage.workers["tyo"].asked) == 1
+            [event] = events(theirs.on, EventType.PERSPECTIVE_CHECK)
+            assert dict(event.facts)["caller"] == "certificate partner"
+            theirs.on.stage.script(mismatch, "tyo")
+            assert (await coordinator.decide(question())).last.verdict.quorum == "5/6"
+            form = {"name": "partner", "kind": "certificate"}
+            assert (await theirs.on.operators.post("/callers/revoke", json=form)).status_code == 200
+            await eventually(lambda: perspectives.down("tyo") is not None, "the revoked partner is out")
+            last = (await coordinator.decide(question())).last
+            assert last.verdict.quorum == "5/6"
+            assert {one.perspective: one.arrival for one in last.remotes}["tyo"] is Arrival.UNREACHABLE
+            assert len(theirs.on.stage.workers["tyo"].asked) == 2
+            assert events(theirs.on, EventType.REFUSED_CALLER)
+        finally:
+            await perspectives.close()
+
+
+def question() -> Question:
+    return Question(NAME, ASKED.check, Orchestration(), "trace", None, "test", "{}")
+
+
+async def test_a_stranger_is_not_served(tmp_path: Path) -> None:
+    async with shared(tmp_path / "theirs") as theirs:
+        expired = theirs.authority.issue("expired", lifetime=timedelta(days=-1))
+        unknown = Authority(tmp_path).issue("stranger")
+        for pair in (expired, unknown):
+            await _fails(theirs.configured("tyo", pair), ChannelClosed)
+        await _fails(theirs.configured("tyo", ca_file=tmp_path / "authority.pem"), ChannelClosed)
+        other = theirs.configured("nyc", url=f"https://127.0.0.1:{theirs.port}/perspectives/nyc")
+        await _fails(other, ChannelClosed)
+        assert all(not worker.asked for worker in theirs.on.stage.workers.values())
+        assert len(events(theirs.on, EventType.REFUSED_CALLER)) == 2
+        with pytest.raises(ConfigError, match=r"remote_perspectives tyo\.ca_file: .*absent"):
+            RemoteChannel(theirs.configured("tyo", ca_file=tmp_path / "absent"), 1)
+
+
+async def _fails(configured: RemotePerspectiveConfig, error: type[Exception]) -> None:
+    channel = RemoteChannel(configured, 60)
+    channel.start()
+    try:
+        with pytest.raises(error):
+            await channel.ask(msgspec.structs.replace(ASKED, perspective=configured.code))
+        assert not channel.connected
+    finally:
+        await channel.close()
+
+
+Reply = tuple[int, bytes]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"request_id": "r-2"}, WrongReply),
+        ({"perspective": "ams"}, WrongReply),
+        ({"method": "caa"}, WrongReply),
+        ({"corroborates": True, "outcome": "error"}, WrongReply),
+        ({"outcome": "perhaps"}, WrongReply),
+    ],
+)
+async def test_a_reply_that_is_none_to_the_question(
+    tmp_path: Path, changes: dict[str, Any], error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shared(tmp_path / "theirs") as theirs:
+        honest = {
+            "request_id": "r-1", "perspective": "tyo", "method": "acme-http-01", "outcome": "match",
+            "corroborates": True, "started_at": "2026-11-21T12:00:00.000000Z", "elapsed_us": 1,
+        }  # fmt: skip
+        channel = RemoteChannel(theirs.configured("tokyo"), 60)
+        channel.start()
+        answers = [honest, honest | changes]
+
+        async def fetch(_client: object, method: str, *_: object) -> bytes:
+            return msgspec.json.encode(answers.pop(0)) if method == "POST" else b"{}"
+
+        monkeypatch.setattr(channel, "_fetch", fetch)
+        try:
+            request = msgspec.structs.replace(ASKED, perspective="tokyo")
+            assert (await channel.ask(request)).perspective == "tokyo"
+            with pytest.raises(error):
+                await channel.ask(request)
+        finally:
+            await channel.close()
