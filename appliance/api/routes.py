@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 
+from appliance.api.description import description_routes
+from appliance.api.draft.request import parse_draft
+from appliance.api.draft.response import draft_answer
 from appliance.api.errors import HttpError, Issue, Malformed
 from appliance.api.http import Handler, HttpRequest, HttpResponse, Routes, json_response
 from appliance.api.metrics import Metrics
@@ -11,6 +15,8 @@ from appliance.api.openmpic.request import Terms, parse_request
 from appliance.api.openmpic.response import response_of
 from appliance.config import Settings
 from appliance.coordinator.coordinator import Coordinator
+from appliance.coordinator.decision import Decision
+from appliance.coordinator.question import Orchestration, Question
 from appliance.coordinator.status import Counts, StatusView
 from appliance.errors import BadRequest, EvidenceUnavailable
 from appliance.model.check import method_of
@@ -23,6 +29,7 @@ class Api:
     """The handlers of both sockets over one coordinator."""
 
     def __init__(self, settings: Settings, coordinator: Coordinator, view: StatusView) -> None:
+        self._settings = settings
         self._coordinator = coordinator
         self._view = view
         self._issuer_domains = settings.caa.issuer_domains
@@ -36,6 +43,8 @@ class Api:
         return {
             "/mpic": mpic,
             "/v1/mpic": mpic,
+            "/mpic/draft-00": {"POST": self._draft},
+            **description_routes(),
             "/healthz": {"GET": self._healthz, "HEAD": self._healthz},
             "/readyz": {"GET": self._readyz, "HEAD": self._readyz},
         }
@@ -47,16 +56,24 @@ class Api:
             "/status": {"GET": self._status},
             "/perspectives": {"GET": self._perspectives},
             "/metrics": {"GET": self._metrics},
+            "/configz": {"GET": self._configz},
         }
 
     async def _mpic(self, request: HttpRequest) -> HttpResponse:
+        return await self._counted(self._decide, request)
+
+    async def _draft(self, request: HttpRequest) -> HttpResponse:
+        return await self._counted(self._decide_draft, request)
+
+    async def _counted(self, decide: Handler, request: HttpRequest) -> HttpResponse:
+        """Admission: what cannot be decided in time together with what is under way is refused at once."""
         if self.metrics.in_flight >= self._most_in_flight:
             self.metrics.refusals["overload"] += 1
             rule = f"{self._most_in_flight} requests are being decided; ask again."
             raise HttpError(503, rule, headers=((b"retry-after", _RETRY_AFTER_S),))
         self.metrics.in_flight += 1
         try:
-            return await self._decide(request)
+            return await decide(request)
         except HttpError as error:
             self.metrics.refusals[f"http-{error.status}"] += 1
             raise
@@ -72,15 +89,39 @@ class Api:
             caller=request.caller.name,
             terms=Terms(self._issuer_domains, self._caller_is_primary, self._coordinator.today()),
         )
+        decision = await self._decision(asked.question)
+        return json_response(response_of(decision, asked.document))
+
+    async def _decide_draft(self, request: HttpRequest) -> HttpResponse:
+        if self._caller_is_primary:
+            raise HttpError(501, "The draft has no way to state the primary's determination (primary.kind = caller).")
+        asked = parse_draft(request.body, self._issuer_domains, self._coordinator.today())
+        trace_identifier = str(uuid.uuid4())
+        checks = [asked.main] if asked.caa is None else [asked.main, asked.caa]
+        questions = [
+            Question(
+                identifier=asked.identifier,
+                check=check,
+                orchestration=Orchestration(),
+                trace_identifier=trace_identifier,
+                caller_statement=None,
+                caller=request.caller.name,
+                body=request.body.decode(),
+            )
+            for check in checks
+        ]
+        return json_response(draft_answer(await asyncio.gather(*map(self._decision, questions))))
+
+    async def _decision(self, question: Question) -> Decision:
         loop = asyncio.get_running_loop()
         started_s = loop.time()
         try:
-            decision = await self._coordinator.decide(asked.question)
+            decision = await self._coordinator.decide(question)
         except BadRequest as error:
             raise Malformed([Issue.of(error.field.split("."), error.rule)]) from error
         self.metrics.duration.observe(loop.time() - started_s)
-        self.metrics.decisions[method_of(asked.question.check), decision.last.verdict.is_valid] += 1
-        return json_response(response_of(decision, asked.document))
+        self.metrics.decisions[method_of(question.check), decision.last.verdict.is_valid] += 1
+        return decision
 
     async def _healthz(self, _request: HttpRequest) -> HttpResponse:
         return json_response({"status": "ok"})
@@ -94,6 +135,10 @@ class Api:
 
     async def _perspectives(self, _request: HttpRequest) -> HttpResponse:
         return json_response(self._view.perspective_set())
+
+    async def _configz(self, _request: HttpRequest) -> HttpResponse:
+        """The configuration in force. It has names of files with secrets, never a secret itself."""
+        return json_response(self._settings.model_dump(mode="json"))
 
     async def _metrics(self, _request: HttpRequest) -> HttpResponse:
         status = self._view.status(Counts(self.metrics.in_flight, self.metrics.decisions.total()))
