@@ -126,6 +126,23 @@ class Appliance:
         argv = [str(_BIN / "mpicd"), "--config", str(self.config)]
         self._start("mpicd", argv, topology.PRIMARY.namespace, USERS["mpicd"], groups)
 
+    def start(self, name: str) -> None:
+        """Start a process by its name here, as at first."""
+        kind, _, code = name.partition("-")
+        match kind:
+            case "unbound":
+                self.start_resolver(code)
+            case "worker":
+                self.start_worker(code)
+            case "mpicd":
+                self.start_coordinator()
+            case _:
+                self.start_tunneld()
+
+    def ended(self) -> list[str]:
+        """Names of the processes that were started and run no more."""
+        return [name for name, process in list(self._processes.items()) if process.poll() is not None]
+
     def netns(self, code: str) -> str:
         """The namespace of a perspective, or of the primary."""
         return topology.appliance_namespaces()[code]

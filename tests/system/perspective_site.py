@@ -142,14 +142,16 @@ class Site:
         namespace: str | None = INSIDE,
         privileges: Sequence[str] = ("--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--no-new-privs"),
         inherited: Sequence[int] = (),
+        around: Sequence[str] = (),
         stderr: Path | None = None,
     ) -> subprocess.Popen[str]:
+        """`around`: a command of root's that runs the rest in surroundings of its own."""
         drop = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *privileges, "--"]
         # nsenter, not `ip netns exec`: that makes a mount namespace of its own.
         enter = [] if namespace is None else ["nsenter", f"--net=/run/netns/{namespace}", "--"]
         with (self.directory / "worker.log" if stderr is None else stderr).open("w") as log:
             process = subprocess.Popen(
-                [*enter, *drop, *command],
+                [*enter, *around, *drop, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
