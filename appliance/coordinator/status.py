@@ -11,6 +11,7 @@ from itertools import combinations
 from appliance import __version__
 from appliance.config import PerspectiveConfig, Settings
 from appliance.coordinator.coordinator import Coordinator
+from appliance.coordinator.drains import Drains
 from appliance.evidence.record import utc_text
 from appliance.model.place import Rir, Site
 from appliance.model.status import (
@@ -46,9 +47,10 @@ class Counts:
 class StatusView:
     """Answers the operators' questions about `coordinator`, which runs with `settings`."""
 
-    def __init__(self, settings: Settings, coordinator: Coordinator, configuration_sha256: str) -> None:
+    def __init__(self, settings: Settings, coordinator: Coordinator, drains: Drains, configuration_sha256: str) -> None:
         self._settings = settings
         self._coordinator = coordinator
+        self._drains = drains
         self._configuration_sha256 = configuration_sha256
         self._started_at = utc_text(coordinator.clock.now())
         self._configured = {perspective.code: perspective for perspective in settings.perspectives}
@@ -75,7 +77,7 @@ class StatusView:
 
     def status(self, counts: Counts) -> ApplianceStatus:
         """`GET /status`."""
-        readiness, fleet = self.readiness(), self._coordinator.fleet
+        readiness, fleet = self.readiness(), self._coordinator.configured
         remotes = tuple(self._perspective(site) for site in fleet.remotes)
         return ApplianceStatus(
             version=__version__,
@@ -94,7 +96,7 @@ class StatusView:
 
     def perspective_set(self) -> PerspectiveSetReport:
         """`GET /perspectives`."""
-        fleet = self._coordinator.fleet
+        fleet = self._coordinator.configured
         sites = (fleet.primary, *fleet.remotes)
         pairs = combinations((site.code for site in sites), 2)
         return PerspectiveSetReport(
@@ -141,6 +143,9 @@ class StatusView:
         perspectives, configured = self._coordinator.perspectives, self._configured.get(site.code)
         local = configured is not None or self._settings.primary.kind == "local"
         reason = self._down(site.code) if local else None
+        drained = self._drains.of(site.code)
+        if drained is not None:
+            reason = f"drained by {drained.login or f'user {drained.uid}'} since {drained.since}"
         tunnel = perspectives.tunnel(site.code)
         shaken = tunnel is not None and tunnel.latest_handshake_s > 0
         return PerspectiveStatus(
@@ -149,7 +154,7 @@ class StatusView:
             place=site.place,
             rir=site.rir,
             provider="" if configured is None else configured.provider,
-            nearest=_nearest(self._coordinator.fleet, site),
+            nearest=_nearest(self._coordinator.configured, site),
             ready=reason is None,
             reason=reason or "",
             expected_egress_addresses=self._egress_addresses(configured),
@@ -159,6 +164,7 @@ class StatusView:
             tunnel=tunnel,
             worker=perspectives.worker(site.code),
             last_check=perspectives.last.get(site.code),
+            drained=drained,
         )
 
     def _egress_addresses(self, configured: PerspectiveConfig | None) -> tuple[str, ...]:
@@ -176,7 +182,7 @@ class StatusView:
             provider="" if configured is None else configured.provider,
             upstreams=() if configured is None else configured.upstreams,
             origin_asn=None if configured is None else configured.origin_asn,
-            nearest=_nearest(self._coordinator.fleet, site),
+            nearest=_nearest(self._coordinator.configured, site),
         )
 
     def _shared(self) -> Iterator[SharedBy]:

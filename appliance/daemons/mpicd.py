@@ -26,6 +26,7 @@ from appliance.api.server import HttpServer
 from appliance.config import DEFAULT_PATH, Settings, load
 from appliance.coordinator.coordinator import Clock, Coordinator
 from appliance.coordinator.day import BUILT, policy_day
+from appliance.coordinator.drains import Drains, DrainStore
 from appliance.coordinator.perspectives import Perspectives
 from appliance.coordinator.records import InForce, life_event, perspective_set_event
 from appliance.coordinator.selection import load_secret
@@ -86,12 +87,13 @@ def start(path: Path) -> None:
     """Checks what it is to serve, and serves until told to stop. Raises `ConfigError` with `file: key: rule` lines."""
     settings = load(path)
     fleet = compliant_fleet(path, settings, policy_day(_now(), None, BUILT))
+    drains = DrainStore(settings.coordinator_directory / "drained.json")
     secret = load_secret(settings.coordinator_directory / "selection.key")
     software = Software(__version__, hashlib.sha256(path.read_bytes()).hexdigest())
     evidence = EvidenceWriter.open(settings.database)
     compliant_fleet(path, settings, policy_day(_now(), evidence.newest_record_time(), BUILT))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, fleet, evidence, software, secret))
+        runner.run(serve(settings, fleet, evidence, software, secret, drains))
 
 
 def compliant_fleet(path: Path, settings: Settings, day: date) -> Fleet:
@@ -106,12 +108,20 @@ def compliant_fleet(path: Path, settings: Settings, day: date) -> Fleet:
     return fleet
 
 
-async def serve(settings: Settings, fleet: Fleet, evidence: EvidenceWriter, software: Software, secret: bytes) -> None:
+async def serve(
+    settings: Settings,
+    configured: Fleet,
+    evidence: EvidenceWriter,
+    software: Software,
+    secret: bytes,
+    store: DrainStore,
+) -> None:
     """Answers on both sockets until SIGTERM or SIGINT, then finishes what it accepted."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     actor = actor_of()
+    fleet = configured.without(store.drained)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(evidence.close)
         receipt = await evidence.submit(perspective_set_event(fleet, actor, time=utc_text(_now())))
@@ -128,8 +138,11 @@ async def serve(settings: Settings, fleet: Fleet, evidence: EvidenceWriter, soft
             limits=settings.limits,
             clock=Clock(_now, _clock_state, BUILT),
             secret=secret,
+            configured=configured,
         )
-        api = Api(settings, coordinator, StatusView(settings, coordinator, software.configuration_sha256))
+        drains = Drains(coordinator, store)
+        view = StatusView(settings, coordinator, drains, software.configuration_sha256)
+        api = Api(settings, coordinator, view, drains)
         server = HttpServer(settings.api.concurrent_requests + _SPARE_CONNECTIONS)
         stack.push_async_callback(server.stop, settings.limits.answer_s)
         await server.listen(settings.api.socket, settings.users.api_group, Application(api.callers()))

@@ -16,6 +16,7 @@ from appliance.api.http import Application
 from appliance.api.routes import Api
 from appliance.api.server import HttpServer
 from appliance.config import Settings, TimeLimits
+from appliance.coordinator.drains import Drains, DrainStore
 from appliance.coordinator.status import StatusView
 from tests.unit.coordinator.configuration import settings
 from tests.unit.coordinator.workers import QUICK, Stage, stage
@@ -79,7 +80,8 @@ async def serving(directory: Path, *, limits: TimeLimits = QUICK, **changes: obj
     """Both sockets, listening."""
     configured = settings(directory, **changes)
     async with stage(directory, limits=limits) as on:
-        api = Api(configured, on.coordinator, StatusView(configured, on.coordinator, "00" * 32))
+        drains = Drains(on.coordinator, DrainStore(directory / "drained.json"))
+        api = Api(configured, on.coordinator, StatusView(configured, on.coordinator, drains, "00" * 32), drains)
         server = HttpServer(64)
         await server.listen(configured.api.socket, getgid(), Application(api.callers()))
         await server.listen(configured.api.operator_socket, getgid(), Application(api.operators()))
