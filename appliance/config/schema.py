@@ -145,6 +145,14 @@ class TimeLimits(_Section):
     anchor_valid_s: Annotated[float, Field(gt=0, le=604800)] = 3600.0
 
 
+class ClockConfig(_Section):
+    """With `require_synchronised` the appliance is not ready while the kernel's clock has been without synchronisation
+    (adjtimex(2)) for more than `grace_s` seconds: evidence bears its time, and the BRs' dates go by it."""
+
+    require_synchronised: bool = True
+    grace_s: Annotated[int, Field(ge=0, le=86400)] = 600
+
+
 class ApiConfig(_Section):
     """Where the CA calls (`socket`), and where `mpicctl` does (`operator_socket`)."""
 
@@ -181,6 +189,7 @@ class Settings(BaseSettings):
     anchors: tuple[AnchorConfig, ...] = ()
     caa: CaaConfig
     limits: TimeLimits = TimeLimits()
+    clock: ClockConfig = ClockConfig()
     api: ApiConfig = ApiConfig()
 
     @property

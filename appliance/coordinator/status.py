@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date
 from itertools import combinations
 
 from appliance import __version__
 from appliance.config import PerspectiveConfig, Settings
+from appliance.coordinator.clock_watch import ClockWatch
 from appliance.coordinator.coordinator import Coordinator
 from appliance.coordinator.drains import Drains
 from appliance.evidence.record import utc_text
@@ -30,6 +31,7 @@ from appliance.policy.br_table import BR_SECTION, BR_VERSION, next_row, row_at
 from appliance.policy.distance import DISTINCT_METRES
 from appliance.policy.diversity import Share, shares
 from appliance.policy.fleet import Fleet, shortfalls
+from appliance.policy.margin import coming_shortfalls, single_losses
 from appliance.policy.quorum import judge
 
 # The tunnel daemon publishes every few seconds; older than this, what it says may no longer hold.
@@ -51,6 +53,7 @@ class StatusView:
         self._settings = settings
         self._coordinator = coordinator
         self._drains = drains
+        self._clock_watch = ClockWatch()
         self._configuration_sha256 = configuration_sha256
         self._started_at = utc_text(coordinator.clock.now())
         self._configured = {perspective.code: perspective for perspective in settings.perspectives}
@@ -67,13 +70,14 @@ class StatusView:
             primary_passed=own is None,
             remotes={code: reason is None for code, reason in down.items()},
         )
-        reasons = list(verdict.reasons)
+        reasons = [*verdict.reasons, *self._clock_reasons(), *self._root_anchor_reasons()]
         if coordinator.evidence.failure is not None:
             reasons.append(f"evidence cannot be written: {coordinator.evidence.failure}")
         if reasons:
             every = {coordinator.fleet.primary.code: own, **down}
             reasons += [f"{code}: {reason}" for code, reason in every.items() if reason is not None]
-        return Readiness(not reasons, tuple(reasons), tuple(self._warnings()))
+        usable = {code for code, reason in down.items() if reason is None}
+        return Readiness(not reasons, tuple(reasons), (*self._warnings(), *self._margins(usable)))
 
     def status(self, counts: Counts) -> ApplianceStatus:
         """`GET /status`."""
@@ -125,6 +129,27 @@ class StatusView:
             yield f"the tunnel daemon's report is {age_s} s old"
         if not clock.state().synchronised:
             yield "the kernel's clock is not synchronised"
+
+    def _clock_reasons(self) -> Iterator[str]:
+        config, clock = self._settings.clock, self._coordinator.clock
+        unsynchronised_s = self._clock_watch.note(clock.state(), time.monotonic())
+        if config.require_synchronised and unsynchronised_s is not None and unsynchronised_s >= config.grace_s:
+            yield f"the kernel's clock is not synchronised, for {config.grace_s} s or longer"
+
+    def _root_anchor_reasons(self) -> Iterator[str]:
+        fleet, perspectives = self._coordinator.fleet, self._coordinator.perspectives
+        for site in (fleet.primary, *fleet.remotes):
+            worker = perspectives.worker(site.code)
+            if worker is not None and worker.root_anchor_problem is not None:
+                yield f"{site.code}: {worker.root_anchor_problem}"
+
+    def _margins(self, usable: Collection[str]) -> Iterator[str]:
+        """What needs a look before it refuses anything."""
+        fleet, day = self._coordinator.fleet, self._coordinator.today()
+        yield from coming_shortfalls(fleet, day)
+        losses = single_losses(fleet, day, usable)
+        if losses:
+            yield f"no margin is left: the loss of one of {', '.join(losses)} would refuse every certificate"
 
     def _policy(self) -> PolicyStatus:
         fleet, day = self._coordinator.fleet, self._coordinator.today()

@@ -24,6 +24,7 @@ from appliance.api.http import Application
 from appliance.api.routes import Api
 from appliance.api.server import HttpServer
 from appliance.config import DEFAULT_PATH, Settings, load
+from appliance.coordinator.alerts import watch
 from appliance.coordinator.coordinator import Clock, Coordinator
 from appliance.coordinator.day import BUILT, policy_day
 from appliance.coordinator.drains import Drains, DrainStore
@@ -143,6 +144,8 @@ async def serve(
         drains = Drains(coordinator, store)
         view = StatusView(settings, coordinator, drains, software.configuration_sha256)
         api = Api(settings, coordinator, view, drains)
+        alerting = asyncio.create_task(watch(view.readiness))
+        stack.callback(alerting.cancel)
         server = HttpServer(settings.api.concurrent_requests + _SPARE_CONNECTIONS)
         stack.push_async_callback(server.stop, settings.limits.answer_s)
         await server.listen(settings.api.socket, settings.users.api_group, Application(api.callers()))

@@ -125,6 +125,8 @@ def _appliance(root: Path, perspectives: list[dict[str, Any]]) -> dict[str, Any]
         "targets": {"special_purpose_exceptions": list(EXCEPTIONS), "user_agent": "mpic-appliance (lab)"},
         "anchors": [{"url": f"http://{anchor.host}/"} for anchor in topology.ANCHORS],
         "caa": {"issuer_domains": [topology.CA_DOMAIN]},
+        # The lab is to run on any machine, also where nothing synchronises the clock.
+        "clock": {"require_synchronised": False},
         "limits": {"probe_interval_s": 1.0},
         "api": {"socket": root / "run" / "api.sock", "operator_socket": root / "run" / "operator.sock"},
     }

@@ -308,6 +308,19 @@ async def test_a_resolver_that_was_restarted_is_used_again(made: Site) -> None:
         await ready(channel)
 
 
+async def test_a_root_that_does_not_match_the_trust_anchor_is_told(made: Site) -> None:
+    other = "uyLPXMxCSWGRB6Vx2SWd6P1EMNnr1xyYnkaQ6cEZJvQ2HxkXvGlf6gC8K6Y8cV7yKKR1Xz2YB0E8xnQnBxU0Dg=="
+    (made.directory / "root.anchor").write_text(f". 3600 IN DNSKEY 257 3 13 {other}\n")
+    made.start_resolver()
+    made.start_worker()
+    async with _coordinator(made) as channel:
+        await not_ready(channel, "resolver: the root's keys do not match its trust anchor")
+        assert channel.status is not None
+        assert channel.status.root_anchor_problem is not None
+        refused_because(await ask(channel), "perspective.not_ready")
+    assert challenges(made) == []
+
+
 async def test_a_black_hole_for_large_packets_is_seen(made: Site) -> None:
     made.start_resolver()
     made.start_worker()

@@ -80,7 +80,11 @@ async def test_a_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         worker.path.parent.mkdir(parents=True)
         await worker.start()
     evidence = EvidenceWriter.open(settings.database)
-    serving = asyncio.create_task(mpicd.serve(settings, FLEET, evidence, Software("0", "ab" * 32), bytes(32), DrainStore(tmp_path / "drained.json")))
+    serving = asyncio.create_task(
+        mpicd.serve(
+            settings, FLEET, evidence, Software("0", "ab" * 32), bytes(32), DrainStore(tmp_path / "drained.json")
+        )
+    )
     await eventually(settings.api.operator_socket.exists, "the sockets are there")
     transport = httpx.AsyncHTTPTransport(uds=str(settings.api.operator_socket))
     async with httpx.AsyncClient(transport=transport, base_url="http://mpic", trust_env=False) as client:
