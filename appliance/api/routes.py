@@ -21,6 +21,7 @@ from appliance.errors import BadRequest, EvidenceUnavailable
 from appliance.evidence.actor import actor_of
 from appliance.evidence.record import Actor
 from appliance.model.check import method_of
+from appliance.model.keys import Step
 
 _RETRY_AFTER_S = b"1"
 _METRICS_TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
@@ -30,6 +31,14 @@ class _Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     perspective: Annotated[str, msgspec.Meta(max_length=64)]
 
 
+class _RotationStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    perspective: Annotated[str, msgspec.Meta(max_length=64)]
+    step: Step
+    slot: Annotated[str, msgspec.Meta(max_length=16)]
+    public_key: Annotated[str, msgspec.Meta(max_length=64)]
+
+
+_rotation_step = msgspec.json.Decoder(_RotationStep)
 _subject = msgspec.json.Decoder(_Subject)
 
 
@@ -64,6 +73,7 @@ class Api:
             "/metrics": {"GET": self._metrics},
             "/drain": {"POST": self._drain},
             "/undrain": {"POST": self._undrain},
+            "/key-rotation": {"POST": self._key_rotation},
         }
 
     async def _mpic(self, request: HttpRequest) -> HttpResponse:
@@ -117,6 +127,18 @@ class Api:
 
     async def _undrain(self, request: HttpRequest) -> HttpResponse:
         return await self._act(request, self._drains.undrain)
+
+    async def _key_rotation(self, request: HttpRequest) -> HttpResponse:
+        try:
+            told = _rotation_step.decode(request.body)
+        except msgspec.MsgspecError as error:
+            raise Malformed([Issue.of((), str(error))]) from error
+        facts = {"step": told.step, "slot": told.slot, "public_key": told.public_key}
+        try:
+            await self._drains.note_keys(told.perspective, facts, actor_of(request.uid))
+        except DrainRefused as refused:
+            raise Refused("The operator's act is refused.", refused.objections) from refused
+        return json_response({"recorded": True})
 
     async def _act(self, request: HttpRequest, act: Callable[[str, Actor], Awaitable[bool]]) -> HttpResponse:
         """An act on one perspective by the user at the other end of the socket."""

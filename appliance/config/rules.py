@@ -44,6 +44,7 @@ def _unique(settings: Settings) -> Iterator[str]:
     yield from keyed("wireguard.public_key", lambda p: [p.wireguard.public_key])
     yield from keyed("wireguard.endpoint", lambda p: [p.wireguard.endpoint])
     yield from keyed("wireguard.addresses", lambda p: [a.ip for a in p.wireguard.addresses])
+    yield from keyed("wireguard.second_addresses", lambda p: [a.ip for a in p.wireguard.second_addresses])
     for index, perspective in enumerate(settings.perspectives):
         if perspective.code == settings.primary.code:
             yield f"perspectives.{index}.code: {perspective.code} is the primary's"
@@ -60,6 +61,11 @@ def _families(settings: Settings) -> Iterator[str]:
         outer = {a.version for a in perspective.egress_addresses}
         if inner != peer:
             yield f"perspectives.{index}.wireguard.peer_addresses: must be of the same families as addresses"
+        second = {a.version for a in perspective.wireguard.second_addresses}
+        if second and inner != second:
+            yield f"perspectives.{index}.wireguard.second_addresses: must be of the same families as addresses"
+        if {a.ip for a in perspective.wireguard.addresses} & {a.ip for a in perspective.wireguard.second_addresses}:
+            yield f"perspectives.{index}.wireguard.second_addresses: must differ from addresses"
         if inner != outer:
             yield f"perspectives.{index}.egress_addresses: must be of the same families as wireguard.addresses"
 

@@ -40,7 +40,10 @@ class PlaceConfig(_Section):
 
 
 class WireGuardConfig(_Section):
-    """One tunnel. `addresses` are the inner ones of the appliance, `peer_addresses` the egress node's inner ones."""
+    """One tunnel. `addresses` are the inner ones of the appliance, `peer_addresses` the egress node's inner ones.
+
+    `second_addresses`: the appliance's inner ones with the key of the second slot; without them keys cannot be rotated.
+    """
 
     interface: InterfaceName
     private_key_file: Path
@@ -49,6 +52,7 @@ class WireGuardConfig(_Section):
     endpoint: HostPort
     listen_port: Port
     addresses: Annotated[tuple[IpInterface, ...], Field(min_length=1)]
+    second_addresses: tuple[IpInterface, ...] = ()
     peer_addresses: Annotated[tuple[IpAddress, ...], Field(min_length=1)]
     mtu: Annotated[int, Field(ge=1280, le=1420)] = 1280
     persistent_keepalive_s: Annotated[int, Field(ge=1, le=120)] = 25
@@ -196,6 +200,11 @@ class Settings(BaseSettings):
     def tunnel_report(self) -> Path:
         """Where the tunnel daemon publishes `appliance.model.tunnel.TunnelReport`."""
         return self.runtime_directory / "tunnels.json"
+
+    @property
+    def tunnel_control(self) -> Path:
+        """Where the tunnel daemon takes the operators' requests about keys."""
+        return self.runtime_directory / "tunneld.sock"
 
     @property
     def database(self) -> Path:

@@ -93,6 +93,10 @@ class Coordinator:
         """The date that the dated table is read with now."""
         return policy_day(self.clock.now(), self.evidence.newest_record_time(), self.clock.built)
 
+    def in_flight(self, code: str) -> int:
+        """How many attempts under way include the remote `code`; a drained one gets no more."""
+        return self._fanout.asking[code]
+
     def put_in_force(self, fleet: Fleet, recorded: PerspectiveSetRef) -> None:
         """Decides what is asked from now on with `fleet`, which is on record as `recorded`."""
         self.fleet = fleet

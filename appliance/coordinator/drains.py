@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from appliance.coordinator.coordinator import Coordinator
-from appliance.coordinator.records import drain_event, perspective_set_event
+from appliance.coordinator.records import drain_event, key_rotation_event, perspective_set_event
 from appliance.errors import ApplianceError, ConfigError
 from appliance.evidence.record import Actor, EventType, PerspectiveSetRef, utc_text
 from appliance.linux.files import write_atomically
@@ -83,6 +83,14 @@ class Drains:
             rest = {other: act for other, act in drained.items() if other != code}
             await self._enact(EventType.RESUME, code, actor, rest)
             return True
+
+    async def note_keys(self, code: str, facts: dict[str, str], actor: Actor) -> None:
+        """Records a step of a key rotation. Raises `DrainRefused` for a code that is none's, `EvidenceUnavailable`."""
+        coordinator = self._coordinator
+        if code not in {site.code for site in coordinator.configured.remotes}:
+            raise DrainRefused([f"{code} is no remote perspective"])
+        time = utc_text(coordinator.clock.now())
+        await coordinator.evidence.submit(key_rotation_event(actor, code, sorted(facts.items()), time=time))
 
     async def _enact(self, kind: EventType, code: str, actor: Actor, drained: dict[str, Drain]) -> None:
         """On record first, then kept, then in force: what is decided with a set has that set on record."""

@@ -190,6 +190,7 @@ class StatusView:
             worker=perspectives.worker(site.code),
             last_check=perspectives.last.get(site.code),
             drained=drained,
+            in_flight=self._coordinator.in_flight(site.code),
         )
 
     def _egress_addresses(self, configured: PerspectiveConfig | None) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ class PerspectiveStatus(msgspec.Struct, frozen=True):
     `provider` is "" for the primary. `handshake_age_s`: seconds since the tunnel's last handshake, None = none or no tunnel.
     `expected_egress_addresses`: as configured, to compare with `worker.egress_addresses`, which the outside saw. `tunnel`
     and `worker` are what those processes say of themselves, None where they say nothing. `drained`: it is asked nothing,
-    whatever its health.
+    whatever its health. `in_flight`: attempts under way that include it.
     """
 
     code: str
@@ -59,6 +59,7 @@ class PerspectiveStatus(msgspec.Struct, frozen=True):
     worker: WorkerStatus | None
     last_check: LastCheck | None
     drained: Drain | None = None
+    in_flight: int = 0
 
 
 class Readiness(msgspec.Struct, frozen=True):

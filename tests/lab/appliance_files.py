@@ -95,7 +95,7 @@ def _place(place: Any) -> dict[str, Any]:
 
 
 def _inner(index: int, end: int) -> tuple[str, str]:
-    """Inner addresses of tunnel `index`: end 1 is the egress node's, end 2 the appliance's."""
+    """Inner addresses of tunnel `index`: end 1 is the egress node's, ends 2 and 3 the appliance's, one for each key."""
     return f"10.77.{index}.{end}", f"fd77:{index:x}::{end}"
 
 
@@ -148,6 +148,7 @@ def _perspective(egress: Egress, index: int, keys: Path, public_key: str) -> dic
             "endpoint": f"{egress.address.v4}:{egress.endpoint_port}",
             "listen_port": 51900 + index,
             "addresses": [f"{_inner(index, 2)[0]}/32", f"{_inner(index, 2)[1]}/128"],
+            "second_addresses": [f"{_inner(index, 3)[0]}/32", f"{_inner(index, 3)[1]}/128"],
             "peer_addresses": list(_inner(index, 1)),
         },
     }
