@@ -81,28 +81,28 @@ class Keeper:
     async def change(self, desired: DesiredNamespace, timeout_s: float) -> None:
         """Keeps `desired` from now on. Returns after a handshake made since; else goes on as before and raises `Unanswered`."""
         before = self.desired
+        if await self._answered_as(desired, timeout_s):
+            return
+        await self._answered_as(before, timeout_s)
+        raise Unanswered(f"{self.desired.code}: the egress node did not answer within {timeout_s:g} s; all is as before")
+
+    async def _answered_as(self, desired: DesiredNamespace, timeout_s: float) -> bool:
+        """Whether a handshake is made in time with the namespace as `desired`, which it is to stay."""
         # Handshakes bear whole seconds: one of before must not be taken for one of after.
         since_s = int(time.time()) + 1
         await asyncio.sleep(since_s - time.time() + 0.01)
-        self._take(desired)
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            await asyncio.sleep(_LOOK_WHEN_DOWN_S)
-            self.wake()
-            peers = self._observed.interface.peers if self._observed.interface is not None else ()
-            if not self._problem and peers and peers[0].latest_handshake_s >= since_s:
-                return
-            self._kick()
-        self._take(before)
-        raise Unanswered(
-            f"{self.desired.code}: the egress node did not answer within {timeout_s:g} s; all is as before"
-        )
-
-    def _take(self, desired: DesiredNamespace) -> None:
         self.desired = desired
         self._executor = replace(self._executor, desired=desired)
-        self._problem = "being changed"
-        self.wake()
+        self._say("being changed")
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            self.wake()
+            await asyncio.sleep(_LOOK_WHEN_DOWN_S)
+            seen = self._observed.interface
+            if not self._problem and seen is not None and seen.peers and seen.peers[0].latest_handshake_s >= since_s:
+                return True
+            self._kick()
+        return False
 
     async def run(self) -> None:
         """Looks, repairs, and looks again, for ever."""
