@@ -66,13 +66,20 @@ class Victims:
         self.killed: Counter[str] = Counter()
 
     def kill(self, kind: str) -> None:
-        if kind == "backend":
-            os.kill(self._appliance.wireguard_pid(self._chance.choice(REMOTES)), signal.SIGKILL)
-        else:
-            code = self._chance.choice(self._appliance.codes)
-            name = {"worker": f"worker-{code}", "resolver": f"unbound-{code}"}.get(kind, "mpic-tunneld")
-            os.kill(self._appliance.pid(name), signal.SIGKILL)
+        """Ends one that lives, once there is one."""
+        pid = wait_until(lambda: self._living(kind), BACK_S * 4, f"a living {kind}")
+        os.kill(pid, signal.SIGKILL)
         self.killed[kind] += 1
+
+    def _living(self, kind: str) -> int | None:
+        code = self._chance.choice(REMOTES if kind == "backend" else self._appliance.codes)
+        if kind == "backend":
+            try:
+                return self._appliance.wireguard_pid(code)
+            except ProcessLookupError:
+                return None
+        name = {"worker": f"worker-{code}", "resolver": f"unbound-{code}"}.get(kind, "mpic-tunneld")
+        return None if name in self._appliance.ended() else self._appliance.pid(name)
 
 
 def processes_of(appliance: Appliance) -> dict[str, int]:
