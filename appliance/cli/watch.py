@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
@@ -31,11 +31,9 @@ def watch(context: typer.Context, interval: _Interval = 1.0, count: _Count = 0) 
     out = console()
     try:
         if out.is_terminal:
-            with Live(console=out, screen=False, auto_refresh=False) as live:
-                for view in _looks(coordinator, interval, count):
-                    live.update(view if isinstance(view, Text) else Group(*status_view(view)), refresh=True)
+            show_live(out, looks(coordinator, interval, count))
         else:
-            _follow(coordinator, interval, count)
+            follow(looks(coordinator, interval, count))
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
 
@@ -51,9 +49,17 @@ def lines_of(told: ApplianceStatus) -> list[str]:
     return lines
 
 
-def _follow(coordinator: Coordinator, interval_s: float, count: int) -> None:
+def show_live(out: Console, views: Iterable[ApplianceStatus | Text]) -> None:
+    """Each view in the place of the one before."""
+    with Live(console=out, screen=False, auto_refresh=False) as live:
+        for view in views:
+            live.update(view if isinstance(view, Text) else Group(*status_view(view)), refresh=True)
+
+
+def follow(views: Iterable[ApplianceStatus | Text]) -> None:
+    """A line with its time for each thing that a view says and the one before did not."""
     before: list[str] = []
-    for view in _looks(coordinator, interval_s, count):
+    for view in views:
         lines = [view.plain] if isinstance(view, Text) else lines_of(view)
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         for line in lines:
@@ -62,7 +68,7 @@ def _follow(coordinator: Coordinator, interval_s: float, count: int) -> None:
         before = lines
 
 
-def _looks(coordinator: Coordinator, interval_s: float, count: int) -> Iterator[ApplianceStatus | Text]:
+def looks(coordinator: Coordinator, interval_s: float, count: int) -> Iterator[ApplianceStatus | Text]:
     """The status, again and again; what is wrong, as text, where there is none."""
     looked = 0
     while True:

@@ -68,6 +68,7 @@ class Victims:
     def kill(self, kind: str) -> None:
         """Ends one that lives, once there is one."""
         pid = wait_until(lambda: self._living(kind), BACK_S * 4, f"a living {kind}")
+        assert pid is not None
         os.kill(pid, signal.SIGKILL)
         self.killed[kind] += 1
 
