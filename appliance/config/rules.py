@@ -9,7 +9,7 @@ from appliance.config.schema import PerspectiveConfig, Settings
 
 def problems(settings: Settings) -> list[str]:
     """Every rule between keys that these settings break; empty when they hold together. Reads no file but key files' names."""
-    return [*_primary(settings), *_unique(settings), *_families(settings), *_limits(settings)]
+    return [*_primary(settings), *_unique(settings), *_second_addresses(settings), *_families(settings), *_limits(settings)]
 
 
 def _primary(settings: Settings) -> Iterator[str]:
@@ -54,6 +54,15 @@ def _unique(settings: Settings) -> Iterator[str]:
             yield f"perspectives.{index}.wireguard.interface: {perspective.wireguard.interface} is the primary's"
 
 
+def _second_addresses(settings: Settings) -> Iterator[str]:
+    first = {a.ip: perspective.code for perspective in settings.perspectives for a in perspective.wireguard.addresses}
+    for index, perspective in enumerate(settings.perspectives):
+        for address in perspective.wireguard.second_addresses:
+            if address.ip in first:
+                key = f"perspectives.{index}.wireguard.second_addresses"
+                yield f"{key}: {address.ip} is already that of {first[address.ip]}"
+
+
 def _families(settings: Settings) -> Iterator[str]:
     for index, perspective in enumerate(settings.perspectives):
         inner = {a.version for a in perspective.wireguard.addresses}
@@ -64,8 +73,6 @@ def _families(settings: Settings) -> Iterator[str]:
         second = {a.version for a in perspective.wireguard.second_addresses}
         if second and inner != second:
             yield f"perspectives.{index}.wireguard.second_addresses: must be of the same families as addresses"
-        if {a.ip for a in perspective.wireguard.addresses} & {a.ip for a in perspective.wireguard.second_addresses}:
-            yield f"perspectives.{index}.wireguard.second_addresses: must differ from addresses"
         if inner != outer:
             yield f"perspectives.{index}.egress_addresses: must be of the same families as wireguard.addresses"
 

@@ -47,6 +47,7 @@ async def listening(path: Path, gid: int, rotation: Rotation) -> AsyncIterator[N
         yield
     finally:
         server.close()
+        path.unlink(missing_ok=True)  # noqa: ASYNC240 -- on tmpfs
         for task in list(tasks):
             task.cancel()
 

@@ -84,7 +84,9 @@ class Keeper:
         if await self._answered_as(desired, timeout_s):
             return
         await self._answered_as(before, timeout_s)
-        raise Unanswered(f"{self.desired.code}: the egress node did not answer within {timeout_s:g} s; all is as before")
+        raise Unanswered(
+            f"{self.desired.code}: the egress node did not answer within {timeout_s:g} s; all is as before"
+        )
 
     async def _answered_as(self, desired: DesiredNamespace, timeout_s: float) -> bool:
         """Whether a handshake is made in time with the namespace as `desired`, which it is to stay."""

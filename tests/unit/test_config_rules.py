@@ -40,6 +40,25 @@ def test_what_two_perspectives_may_not_share(tmp_path: Path, key: str) -> None:
     assert found.endswith(f"is already that of {written['perspectives'][0]['code']}")
 
 
+@pytest.mark.parametrize("owner", [0, 1])
+def test_the_second_slots_addresses_are_nobody_elses(tmp_path: Path, owner: int) -> None:
+    written = document(tmp_path)
+    tunnel = written["perspectives"][1]["wireguard"]
+    tunnel["second_addresses"] = ["10.77.1.3/32"]
+    assert problems(Settings.model_validate(written)) == []
+    tunnel["second_addresses"] = written["perspectives"][owner]["wireguard"]["addresses"]
+    (found,) = problems(Settings.model_validate(written))
+    assert found.startswith("perspectives.1.wireguard.second_addresses: ")
+    assert found.endswith(f"is already that of {written['perspectives'][owner]['code']}")
+
+
+def test_the_second_slots_addresses_are_of_the_same_families(tmp_path: Path) -> None:
+    written = document(tmp_path)
+    written["perspectives"][1]["wireguard"]["second_addresses"] = ["fd77::3/128"]
+    (found,) = problems(Settings.model_validate(written))
+    assert "second_addresses: must be of the same families" in found
+
+
 def _table(written: dict[str, Any], index: int, key: str) -> dict[str, Any]:
     perspective: dict[str, Any] = written["perspectives"][index]
     table: dict[str, Any] = perspective["wireguard"] if "." in key else perspective
