@@ -9,7 +9,13 @@ from appliance.config.schema import PerspectiveConfig, Settings
 
 def problems(settings: Settings) -> list[str]:
     """Every rule between keys that these settings break; empty when they hold together. Reads no file but key files' names."""
-    return [*_primary(settings), *_unique(settings), *_second_addresses(settings), *_families(settings), *_limits(settings)]
+    return [
+        *_primary(settings),
+        *_unique(settings),
+        *_second_addresses(settings),
+        *_families(settings),
+        *_limits(settings),
+    ]
 
 
 def _primary(settings: Settings) -> Iterator[str]:
