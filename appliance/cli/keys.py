@@ -136,9 +136,8 @@ def _status(coordinator: Coordinator, code: str) -> dict[str, Any]:
 
 
 def _is_healthy(coordinator: Coordinator, code: str) -> bool:
-    one = _status(coordinator, code)
-    tunnel, worker = one["tunnel"], one["worker"]
-    return tunnel is not None and tunnel["state"] == "up" and worker is not None and worker["ready"]
+    healthy: bool = _status(coordinator, code)["healthy"]
+    return healthy
 
 
 def _wait(state: Callable[[], bool], limit_s: float, failure: str, looks: int) -> None:

@@ -168,6 +168,7 @@ class StatusView:
         perspectives, configured = self._coordinator.perspectives, self._configured.get(site.code)
         local = configured is not None or self._settings.primary.kind == "local"
         reason = self._down(site.code) if local else None
+        healthy = reason is None
         drained = self._drains.of(site.code)
         if drained is not None:
             reason = f"drained by {drained.login or f'user {drained.uid}'} since {drained.since}"
@@ -189,6 +190,7 @@ class StatusView:
             tunnel=tunnel,
             worker=perspectives.worker(site.code),
             last_check=perspectives.last.get(site.code),
+            healthy=healthy,
             drained=drained,
             in_flight=self._coordinator.in_flight(site.code),
         )

@@ -42,7 +42,8 @@ class PerspectiveStatus(msgspec.Struct, frozen=True):
     `provider` is "" for the primary. `handshake_age_s`: seconds since the tunnel's last handshake, None = none or no tunnel.
     `expected_egress_addresses`: as configured, to compare with `worker.egress_addresses`, which the outside saw. `tunnel`
     and `worker` are what those processes say of themselves, None where they say nothing. `drained`: it is asked nothing,
-    whatever its health. `in_flight`: attempts under way that include it.
+    whatever its health. `healthy`: it could be asked, were it not
+    drained. `in_flight`: attempts under way that include it.
     """
 
     code: str
@@ -58,6 +59,7 @@ class PerspectiveStatus(msgspec.Struct, frozen=True):
     tunnel: TunnelStatus | None
     worker: WorkerStatus | None
     last_check: LastCheck | None
+    healthy: bool = True
     drained: Drain | None = None
     in_flight: int = 0
 
