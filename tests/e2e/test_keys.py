@@ -75,7 +75,7 @@ def test_a_key_is_rotated_there_and_back_without_a_lost_check(lab: Lab, applianc
     ]
     assert lost == []
     assert {asked.answer["quorum"] for asked in stream.asked if asked.honest} == {"6/6", "5/5"}
-    assert uplink.count(capture.packets())[uplink.OTHER] == 0
+    assert uplink.others(capture.packets()) == []
     after = (directory / f"{CODE}.key").read_text().strip()
     assert len({before, after}) == 2
     assert first["public_key"] != second["public_key"]
