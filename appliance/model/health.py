@@ -10,6 +10,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 
     `ready`: it may corroborate. `reasons`: why not, each one line. `egress_addresses`: what the outside anchors saw, at
     `anchored_at` (RFC 3339 UTC, None = never). `path_rtt_us`: last probe of the tunnel's far inner address, None = lost.
+    `root_anchor_problem`: why the resolver does not validate the root's keys; None where it does, or nothing is known.
     """
 
     perspective: str
@@ -19,3 +20,4 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     anchored_at: str | None
     path_rtt_us: int | None
     netns_inode: int
+    root_anchor_problem: str | None = None
