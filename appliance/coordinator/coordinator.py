@@ -15,6 +15,7 @@ from appliance.coordinator.decision import Decision, Judged
 from appliance.coordinator.fanout import Fanout
 from appliance.coordinator.perspectives import Perspectives
 from appliance.coordinator.plan import plan
+from appliance.coordinator.proofs import Standing
 from appliance.coordinator.question import Question
 from appliance.coordinator.records import (
     InForce,
@@ -62,7 +63,10 @@ class Clock:
 
 
 class Coordinator:
-    """Decides questions, many at once, in one event loop. `evidence`, `fleet` and `perspectives` are shared with `status`."""
+    """Decides questions, many at once, in one event loop. `evidence`, `fleet` and `perspectives` are shared with `status`.
+
+    `standing`: what stands against a perspective's observations now.
+    """
 
     def __init__(
         self,
@@ -74,6 +78,7 @@ class Coordinator:
         limits: TimeLimits,
         clock: Clock,
         secret: bytes,
+        standing: Callable[[str], Standing] = lambda _: Standing(),
     ) -> None:
         self.fleet = fleet
         self.perspectives = perspectives
@@ -82,7 +87,7 @@ class Coordinator:
         self._in_force = in_force
         self._limits = limits
         self._secret = secret
-        self._fanout = Fanout(perspectives, fleet.primary, limits, self._note_late)
+        self._fanout = Fanout(perspectives, fleet.primary, limits, self._note_late, standing)
 
     def today(self) -> date:
         """The date that the dated table is read with now."""

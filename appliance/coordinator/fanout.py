@@ -8,11 +8,14 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+import msgspec
+
 from appliance.config import TimeLimits
 from appliance.coordinator.decision import Judged
 from appliance.coordinator.gather import Answer, Round, Waits, attempt_of, corroborates, cut_off, unreachable, wait_for
 from appliance.coordinator.perspectives import Perspectives
 from appliance.coordinator.plan import Plan
+from appliance.coordinator.proofs import Standing
 from appliance.coordinator.question import Question
 from appliance.coordinator.verdicts import Rules
 from appliance.errors import ChannelClosed
@@ -24,17 +27,24 @@ from appliance.model.place import Site
 # A perspective that keeps its own deadline is heard before it is cut off.
 _TRANSIT_S = 0.1
 
+Stands = Callable[[str], Standing]
 LateSink = Callable[[Question, Observation], None]
 
 
 class Fanout:
-    """Runs attempts. `on_late` is given each observation that arrives after its attempt was judged."""
+    """Runs attempts. `on_late` is given each observation that arrives after its attempt was judged.
 
-    def __init__(self, perspectives: Perspectives, primary: Site, limits: TimeLimits, on_late: LateSink) -> None:
+    `standing`: what stands against a perspective; it is asked when the perspective is asked, and when it is judged.
+    """
+
+    def __init__(
+        self, perspectives: Perspectives, primary: Site, limits: TimeLimits, on_late: LateSink, standing: Stands
+    ) -> None:
         self._perspectives = perspectives
         self._primary = primary
         self._limits = limits
         self._on_late = on_late
+        self._standing = standing
         self._run = uuid.uuid4().hex
         self._numbers = itertools.count(1)
 
@@ -49,11 +59,12 @@ class Fanout:
         sites = {site.code: site for site in chosen.remotes}
         if question.caller_statement is None:
             sites[self._primary.code] = self._primary
+        before = {code: self._standing(code) for code in sites}
         down, answers = self._ask(sites, question, asked, within_s)
 
         def settled() -> bool:
             passed: dict[str, bool | None] = dict.fromkeys(down, False)
-            passed.update((code, _passed(answer)) for code, answer in answers.items())
+            passed.update((code, _passed(answer, before[code])) for code, answer in answers.items())
             stated = question.caller_statement
             primary = passed.pop(self._primary.code) if stated is None else stated.passed
             return rules.settled(primary=primary, remotes=passed)
@@ -62,7 +73,9 @@ class Fanout:
         late = await cut_off(answers, lambda code: self._perspectives.cancel(code, asked.request_id), waits.grace_s)
         attempts = down
         for code, answer in answers.items():
-            attempts[code] = attempt_of(sites[code], answer, asked, late=code in late)
+            attempts[code] = standing_attempt(
+                attempt_of(sites[code], answer, asked, late=code in late), before[code], self._standing(code)
+            )
             if not answer.done():
                 answer.add_done_callback(lambda done: self._arrived_late(question, done))
         self._perspectives.remember(question.identifier.value, attempts.values())
@@ -93,7 +106,9 @@ class Fanout:
             self._on_late(question, answer.result())
 
 
-def _passed(answer: Answer) -> bool | None:
+def _passed(answer: Answer, standing: Standing) -> bool | None:
+    if standing.withheld is not None:
+        return False
     if not answer.done():
         return None
     return answer.exception() is None and answer.result().corroborates
@@ -108,3 +123,9 @@ def _judged(question: Question, chosen: Plan, rules: Rules, attempts: Mapping[st
         remotes={attempt.perspective: corroborates(attempt) for attempt in remotes},
     )
     return Judged(verdict, own, remotes)
+
+
+def standing_attempt(attempt: Attempt, before: Standing, after: Standing) -> Attempt:
+    """With the proof in force, and withheld where one failed, be it before the check or after it."""
+    against = after if after.withheld is not None else before
+    return msgspec.structs.replace(attempt, withheld=against.withheld, hand_off=against.in_force)

@@ -27,6 +27,7 @@ from appliance.config import DEFAULT_PATH, Settings, load
 from appliance.coordinator.coordinator import Clock, Coordinator
 from appliance.coordinator.day import BUILT, policy_day
 from appliance.coordinator.perspectives import Perspectives
+from appliance.coordinator.proofs import Proofs
 from appliance.coordinator.records import InForce, life_event, perspective_set_event
 from appliance.coordinator.selection import load_secret
 from appliance.coordinator.status import StatusView
@@ -119,6 +120,7 @@ async def serve(settings: Settings, fleet: Fleet, evidence: EvidenceWriter, soft
         perspectives = Perspectives(_channels(settings), TunnelWatch(settings.tunnel_report))
         perspectives.start()
         stack.push_async_callback(perspectives.close)
+        proofs = Proofs(settings, fleet, perspectives, evidence.submit, actor, _now)
         in_force = InForce(actor, software, PerspectiveSetRef(receipt.seq, receipt.hash))
         coordinator = Coordinator(
             fleet,
@@ -128,8 +130,12 @@ async def serve(settings: Settings, fleet: Fleet, evidence: EvidenceWriter, soft
             limits=settings.limits,
             clock=Clock(_now, _clock_state, BUILT),
             secret=secret,
+            standing=proofs.standing_now,
         )
-        api = Api(settings, coordinator, StatusView(settings, coordinator, software.configuration_sha256))
+        view = StatusView(settings, coordinator, software.configuration_sha256, proofs)
+        api = Api(settings, coordinator, view)
+        proving = asyncio.create_task(proofs.run())
+        stack.callback(proving.cancel)
         server = HttpServer(settings.api.concurrent_requests + _SPARE_CONNECTIONS)
         stack.push_async_callback(server.stop, settings.limits.answer_s)
         await server.listen(settings.api.socket, settings.users.api_group, Application(api.callers()))
@@ -138,15 +144,17 @@ async def serve(settings: Settings, fleet: Fleet, evidence: EvidenceWriter, soft
         gc.freeze()
         notify("READY=1")
         _log.info("%d remote perspectives, configuration %s", len(fleet.remotes), software.configuration_sha256[:16])
-        await _until(stopping)
+        await _until(stopping, proving)
         notify("STOPPING=1")
         await server.stop(settings.limits.answer_s)
         await evidence.submit(life_event(EventType.STOP, actor, software, (), time=utc_text(_now())))
 
 
-async def _until(stopping: asyncio.Event) -> None:
-    """Tells the service manager's watchdog, as long as the loop runs, that it does."""
+async def _until(stopping: asyncio.Event, proving: asyncio.Task[None]) -> None:
+    """Tells the service manager's watchdog, as long as the loop runs and proofs are judged, that it does."""
     while not stopping.is_set():
+        if proving.done():
+            proving.result()
         notify("WATCHDOG=1")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), _WATCHDOG_S)
