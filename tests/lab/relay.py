@@ -78,7 +78,7 @@ class Relays:
         near: list[Endpoint] = []
 
         def may_pass(data: bytes) -> bool:
-            return len(data) <= self._table["largest"].get(site, 65535)
+            return len(data) <= int(self._table["largest"].get(site, 65535))
 
         def outward() -> None:
             for data, sender in _received(outside):
@@ -142,7 +142,7 @@ def _bound(address: Any) -> socket.socket:
 
 
 def _received(opened: socket.socket) -> list[tuple[bytes, Endpoint]]:
-    found = []
+    found: list[tuple[bytes, Endpoint]] = []
     with contextlib.suppress(OSError):
         while len(found) < 64:
             found.append(opened.recvfrom(65535))
