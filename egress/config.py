@@ -120,6 +120,8 @@ def _unique(config: EgressConfig) -> Iterator[str]:
         yield from taken("interface", interface.name, f"{at}.name")
         yield from taken("port", interface.listen_port, f"{at}.listen_port")
         yield from taken("private key", interface.private_key_file, f"{at}.private_key_file")
+        if config.echo is not None and config.echo.port == interface.listen_port:
+            yield f"echo.port: {config.echo.port} is that of {at}"
         for n, address in enumerate(interface.addresses):
             yield from taken("address", address, f"{at}.addresses.{n}")
         for j, peer in enumerate(interface.peers):

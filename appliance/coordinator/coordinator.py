@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
@@ -65,7 +65,7 @@ class Clock:
 class Coordinator:
     """Decides questions, many at once, in one event loop. `evidence`, `fleet` and `perspectives` are shared with `status`.
 
-    `standing`: what stands against a perspective's observations now.
+    `standing`: what stands against the perspectives' observations now, by code.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Coordinator:
         limits: TimeLimits,
         clock: Clock,
         secret: bytes,
-        standing: Callable[[str], Standing] = lambda _: Standing(),
+        standing: Callable[[], Mapping[str, Standing]] = dict,
     ) -> None:
         self.fleet = fleet
         self.perspectives = perspectives

@@ -15,7 +15,7 @@ from appliance.coordinator.decision import Judged
 from appliance.coordinator.gather import Answer, Round, Waits, attempt_of, corroborates, cut_off, unreachable, wait_for
 from appliance.coordinator.perspectives import Perspectives
 from appliance.coordinator.plan import Plan
-from appliance.coordinator.proofs import Standing
+from appliance.coordinator.proofs import UNOPPOSED, Standing
 from appliance.coordinator.question import Question
 from appliance.coordinator.verdicts import Rules
 from appliance.errors import ChannelClosed
@@ -27,14 +27,14 @@ from appliance.model.place import Site
 # A perspective that keeps its own deadline is heard before it is cut off.
 _TRANSIT_S = 0.1
 
-Stands = Callable[[str], Standing]
+Stands = Callable[[], Mapping[str, Standing]]
 LateSink = Callable[[Question, Observation], None]
 
 
 class Fanout:
     """Runs attempts. `on_late` is given each observation that arrives after its attempt was judged.
 
-    `standing`: what stands against a perspective; it is asked when the perspective is asked, and when it is judged.
+    `standing`: what stands against perspectives, by code; it is asked when they are asked, and when they are judged.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class Fanout:
         sites = {site.code: site for site in chosen.remotes}
         if question.caller_statement is None:
             sites[self._primary.code] = self._primary
-        before = {code: self._standing(code) for code in sites}
+        before = self._standing()
         down, answers = self._ask(sites, question, asked, within_s)
 
         def settled() -> bool:
             passed: dict[str, bool | None] = dict.fromkeys(down, False)
-            passed.update((code, _passed(answer, before[code])) for code, answer in answers.items())
+            passed.update((code, _passed(answer, before.get(code, UNOPPOSED))) for code, answer in answers.items())
             stated = question.caller_statement
             primary = passed.pop(self._primary.code) if stated is None else stated.passed
             return rules.settled(primary=primary, remotes=passed)
@@ -73,11 +73,10 @@ class Fanout:
         late = await cut_off(answers, lambda code: self._perspectives.cancel(code, asked.request_id), waits.grace_s)
         attempts = down
         for code, answer in answers.items():
-            attempts[code] = standing_attempt(
-                attempt_of(sites[code], answer, asked, late=code in late), before[code], self._standing(code)
-            )
+            attempts[code] = attempt_of(sites[code], answer, asked, late=code in late)
             if not answer.done():
                 answer.add_done_callback(lambda done: self._arrived_late(question, done))
+        attempts = opposed(attempts, before, self._standing())
         self._perspectives.remember(question.identifier.value, attempts.values())
         return _judged(question, chosen, rules, attempts, self._primary.code)
 
@@ -125,7 +124,14 @@ def _judged(question: Question, chosen: Plan, rules: Rules, attempts: Mapping[st
     return Judged(verdict, own, remotes)
 
 
-def standing_attempt(attempt: Attempt, before: Standing, after: Standing) -> Attempt:
-    """With the proof in force, and withheld where one failed, be it before the check or after it."""
-    against = after if after.withheld is not None else before
-    return msgspec.structs.replace(attempt, withheld=against.withheld, hand_off=against.in_force)
+def opposed(
+    attempts: Mapping[str, Attempt], before: Mapping[str, Standing], after: Mapping[str, Standing]
+) -> dict[str, Attempt]:
+    """With the proofs in force, and withheld where one failed, be it before the check or after it."""
+    found = {}
+    for code, attempt in attempts.items():
+        standing = after.get(code, UNOPPOSED)
+        if standing.withheld is None:
+            standing = before.get(code, UNOPPOSED)
+        found[code] = msgspec.structs.replace(attempt, withheld=standing.withheld, hand_off=standing.in_force)
+    return found

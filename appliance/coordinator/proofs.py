@@ -35,6 +35,8 @@ class Standing:
     in_force: InForce | None = None
 
 
+UNOPPOSED = Standing()
+
 Submit = Callable[[EvidenceRecord], "asyncio.Future[Receipt]"]
 
 
@@ -66,6 +68,7 @@ class Proofs:
         self._seen: tuple[object, ...] = ()
         self.pairs: Mapping[Pair, Apartness] = {}
         self._standing: dict[str, PerspectiveProofs] = {}
+        self._standings: dict[str, Standing] = {}
 
     def of(self, code: str) -> PerspectiveProofs | None:
         """Every proof of `code` as last judged."""
@@ -75,14 +78,10 @@ class Proofs:
         """Those of every perspective, the primary's first where it has a worker."""
         return tuple(self._standing.values())
 
-    def standing_now(self, code: str) -> Standing:
-        """What stands against `code` by what is known now."""
+    def standings(self) -> Mapping[str, Standing]:
+        """What stands against each perspective by what is known now."""
         self.refresh()
-        known = self._standing.get(code)
-        if known is None:
-            return Standing()
-        verdict = "valid" if known.withheld is None else known.withheld
-        return Standing(known.withheld, InForce(verdict, known.since, known.seq, known.hash))
+        return self._standings
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -162,13 +161,19 @@ class Proofs:
         )
         withheld = single.withheld(dated)
         if before is not None and _summary(before.proofs) == _summary(dated):
-            self._standing[code] = msgspec.structs.replace(before, proofs=dated, withheld=withheld)
+            self._put(msgspec.structs.replace(before, proofs=dated, withheld=withheld))
             return
-        self._standing[code] = PerspectiveProofs(code, withheld, at, dated)
+        self._put(PerspectiveProofs(code, withheld, at, dated))
         # What is only not there yet, at the start, is no news.
         if before is None and withheld is not None and all(proof.result is not Result.FAILED for proof in dated):
             return
         self._record(self._standing[code])
+
+    def _put(self, proofs: PerspectiveProofs) -> None:
+        """A mapping that was handed out stays as it was."""
+        self._standing[proofs.code] = proofs
+        in_force = InForce(proofs.withheld or "valid", proofs.since, proofs.seq, proofs.hash)
+        self._standings = self._standings | {proofs.code: Standing(proofs.withheld, in_force)}
 
     def _record(self, proofs: PerspectiveProofs) -> None:
         """Every change of a result is evidence, with all that it rests on."""
@@ -199,7 +204,7 @@ class Proofs:
         current = self._standing.get(proofs.code)
         if current is not None and current.since == proofs.since:
             made = receipt.result()
-            self._standing[proofs.code] = msgspec.structs.replace(current, seq=made.seq, hash=made.hash)
+            self._put(msgspec.structs.replace(current, seq=made.seq, hash=made.hash))
 
     def _is_recent(self, at: str, now: datetime) -> bool:
         return now - datetime.fromisoformat(at).astimezone(UTC) <= self._valid

@@ -135,7 +135,7 @@ async def serve(settings: Settings, fleet: Fleet, store: Store, software: Softwa
             limits=settings.limits,
             clock=Clock(_now, _clock_state, BUILT),
             secret=secret,
-            standing=proofs.standing_now,
+            standing=proofs.standings,
         )
         view = StatusView(settings, coordinator, software.configuration_sha256, proofs)
         api = Api(settings, coordinator, view, store)

@@ -92,14 +92,14 @@ class RoundTrips:
         self._epoch = epoch
         self._rounds: deque[Round] = deque(maxlen=KEPT_ROUNDS)
         self._rounds_epoch: int | None = None
-        self._at = ""
+        self._combined: Measured | None = None
 
     def measured(self) -> Measured | None:
         """None before the first round since the path was last broken, and while it is."""
         current = self._epoch()
         if current is None or current != self._rounds_epoch:
             return None
-        return combined(self._rounds, self._at)
+        return self._combined
 
     async def run(self, interval_s: float, changed: Callable[[], None]) -> None:
         """Until cancelled; `changed` is called after each round that counted."""
@@ -118,7 +118,7 @@ class RoundTrips:
             self._rounds.clear()
             self._rounds_epoch = epoch
         self._rounds.append(found)
-        self._at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self._combined = combined(self._rounds, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
 
     async def _round(self) -> Round | None:
         """One round; None where the tunnel's own part is not known."""

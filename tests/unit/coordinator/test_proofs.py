@@ -100,16 +100,16 @@ async def test_all_honest(tmp_path: Path) -> None:
         ProofKind.PATH: Result.VALID,
         ProofKind.ATTESTATION: Result.NOT_CONFIGURED,
     }
-    assert on.proofs.standing_now("ams").withheld is None
+    assert on.proofs.standings()["ams"].withheld is None
     assert len(on.events(EventType.PROOF)) == 7
     await _receipts()
-    in_force = on.proofs.standing_now("ams").in_force
+    in_force = on.proofs.standings()["ams"].in_force
     assert in_force is not None
     record = on.memory.records[(in_force.seq or 0) - 1]
     assert isinstance(record, EventRecord)
     assert record.subject == "ams"
     on.said.workers["ams"] = honest("ams", path_rtt_us=2000)
-    assert on.proofs.standing_now("ams").in_force == in_force, "the same proofs are no news"
+    assert on.proofs.standings()["ams"].in_force == in_force, "the same proofs are no news"
     assert len(on.memory.records) == 7
 
 
@@ -128,16 +128,16 @@ async def test_each_failure_is_named_recorded_and_ends(tmp_path: Path) -> None:
     for kind, worker, its_tunnel in cases:
         before = len(on.events(EventType.PROOF_FAILURE))
         on.said.workers["nyc"], on.said.tunnels["nyc"] = worker, its_tunnel
-        withheld = on.proofs.standing_now("nyc").withheld
+        withheld = on.proofs.standings()["nyc"].withheld
         assert withheld is not None
         assert withheld.startswith(f"hand-off proof {kind} failed: ")
         failures = on.events(EventType.PROOF_FAILURE)
         assert len(failures) == before + 1
         assert failures[-1].subject == "nyc"
         assert failures[-1].message == withheld
-        assert on.proofs.standing_now("ams").withheld is None
+        assert on.proofs.standings()["ams"].withheld is None
         on.said.workers["nyc"], on.said.tunnels["nyc"] = honest("nyc"), tunnel("nyc")
-        assert on.proofs.standing_now("nyc").withheld is None
+        assert on.proofs.standings()["nyc"].withheld is None
 
 
 async def test_what_was_never_proven_does_not_corroborate(tmp_path: Path) -> None:
@@ -145,8 +145,8 @@ async def test_what_was_never_proven_does_not_corroborate(tmp_path: Path) -> Non
     on.said.workers["ams"] = honest("ams", measured=None)
     del on.said.workers["nyc"]
     assert on.results("ams")[ProofKind.PLACE] is Result.MISSING
-    assert on.proofs.standing_now("ams").withheld is not None
-    assert on.proofs.standing_now("nyc").withheld is not None
+    assert on.proofs.standings()["ams"].withheld is not None
+    assert on.proofs.standings()["nyc"].withheld is not None
     assert len(on.memory.records) == 5, "what is not there yet is no news"
 
 
