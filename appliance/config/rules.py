@@ -15,6 +15,7 @@ def problems(settings: Settings) -> list[str]:
         *_second_addresses(settings),
         *_families(settings),
         *_limits(settings),
+        *_echoes(settings),
     ]
 
 
@@ -87,3 +88,19 @@ def _limits(settings: Settings) -> Iterator[str]:
     limits = settings.limits
     if limits.check_s > limits.answer_s:
         yield "limits.check_s: must not exceed limits.answer_s"
+
+
+def _echoes(settings: Settings) -> Iterator[str]:
+    """An anchor that answers under two names would be counted twice; one key at two places proves neither."""
+    names = {settings.primary.code, *(perspective.code for perspective in settings.perspectives)}
+    keys: dict[str, str] = {}
+    echoes = [(f"perspectives.{index}.echo", p.echo) for index, p in enumerate(settings.perspectives) if p.echo]
+    for index, anchor in enumerate(settings.place_anchors):
+        if anchor.name in names:
+            yield f"place_anchors.{index}.name: {anchor.name} is already taken"
+        names.add(anchor.name)
+        echoes.append((f"place_anchors.{index}", anchor))
+    for key, echo in echoes:
+        if echo.public_key in keys:
+            yield f"{key}.public_key: is already that of {keys[echo.public_key]}"
+        keys[echo.public_key] = key

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Protocol
@@ -15,6 +15,7 @@ from appliance.coordinator.decision import Decision, Judged
 from appliance.coordinator.fanout import Fanout
 from appliance.coordinator.perspectives import Perspectives
 from appliance.coordinator.plan import plan
+from appliance.coordinator.proofs import Standing
 from appliance.coordinator.question import Question
 from appliance.coordinator.records import (
     InForce,
@@ -64,7 +65,8 @@ class Clock:
 class Coordinator:
     """Decides questions, many at once, in one event loop. `evidence`, `perspectives` and the fleets are shared with `status`.
 
-    `configured`: the whole fleet; `fleet`: the part of it in service, which decisions are made with.
+    `configured`: the whole fleet; `fleet`: the part of it in service, which decisions are made with. `standing`: what
+    stands against the perspectives' observations now, by code.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Coordinator:
         clock: Clock,
         secret: bytes,
         configured: Fleet | None = None,
+        standing: Callable[[], Mapping[str, Standing]] = dict,
     ) -> None:
         self.configured = configured or fleet
         self.fleet = fleet
@@ -87,7 +90,7 @@ class Coordinator:
         self._in_force = in_force
         self._limits = limits
         self._secret = secret
-        self._fanout = Fanout(perspectives, fleet.primary, limits, self._note_late)
+        self._fanout = Fanout(perspectives, fleet.primary, limits, self._note_late, standing)
 
     def today(self) -> date:
         """The date that the dated table is read with now."""

@@ -13,8 +13,10 @@ from appliance.config import PerspectiveConfig, Settings
 from appliance.coordinator.clock_watch import ClockWatch
 from appliance.coordinator.coordinator import Coordinator
 from appliance.coordinator.drains import Drains
+from appliance.coordinator.proofs import Proofs
 from appliance.evidence.record import utc_text
 from appliance.model.place import Rir, Site
+from appliance.model.proof import Apartness
 from appliance.model.status import (
     ApplianceStatus,
     Distance,
@@ -47,12 +49,20 @@ class Counts:
 
 
 class StatusView:
-    """Answers the operators' questions about `coordinator`, which runs with `settings`."""
+    """Answers the operators' questions about `coordinator`, which runs with `settings` and holds to `proofs`."""
 
-    def __init__(self, settings: Settings, coordinator: Coordinator, drains: Drains, configuration_sha256: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        coordinator: Coordinator,
+        drains: Drains,
+        configuration_sha256: str,
+        proofs: Proofs | None = None,
+    ) -> None:
         self._settings = settings
         self._coordinator = coordinator
         self._drains = drains
+        self._proofs = proofs
         self._clock_watch = ClockWatch()
         self._configuration_sha256 = configuration_sha256
         self._started_at = utc_text(coordinator.clock.now())
@@ -103,10 +113,16 @@ class StatusView:
         fleet = self._coordinator.configured
         sites = (fleet.primary, *fleet.remotes)
         pairs = combinations((site.code for site in sites), 2)
+        apart = {} if self._proofs is None else self._proofs.pairs
         return PerspectiveSetReport(
             sites=tuple(self._site(site) for site in sites),
             distances=tuple(
-                Distance(*pair, distance_m=fleet.metres[pair], distinct=fleet.metres[pair] >= DISTINCT_METRES)
+                Distance(
+                    *pair,
+                    distance_m=fleet.metres[pair],
+                    distinct=fleet.metres[pair] >= DISTINCT_METRES,
+                    measured=apart.get(pair, Apartness.CONSISTENT),
+                )
                 for pair in pairs
             ),
             rirs=tuple(
@@ -116,10 +132,13 @@ class StatusView:
             ),
             shared=tuple(self._shared()),
             policy=self._policy(),
+            proofs=() if self._proofs is None else self._proofs.all(),
         )
 
     def _down(self, code: str) -> str | None:
-        return self._coordinator.perspectives.down(code)
+        """Why `code` could not corroborate now: it cannot be asked, or its place is not proven."""
+        proofs = None if self._proofs is None else self._proofs.of(code)
+        return self._coordinator.perspectives.down(code) or (None if proofs is None else proofs.withheld)
 
     def _warnings(self) -> Iterator[str]:
         perspectives, clock = self._coordinator.perspectives, self._coordinator.clock

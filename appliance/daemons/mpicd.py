@@ -29,6 +29,7 @@ from appliance.coordinator.coordinator import Clock, Coordinator
 from appliance.coordinator.day import BUILT, policy_day
 from appliance.coordinator.drains import Drains, DrainStore
 from appliance.coordinator.perspectives import Perspectives
+from appliance.coordinator.proofs import Proofs
 from appliance.coordinator.records import InForce, life_event, perspective_set_event
 from appliance.coordinator.selection import load_secret
 from appliance.coordinator.status import StatusView
@@ -135,6 +136,7 @@ async def serve(
         perspectives = Perspectives(_channels(settings), TunnelWatch(settings.tunnel_report))
         perspectives.start()
         stack.push_async_callback(perspectives.close)
+        proofs = Proofs(settings, configured, perspectives, evidence.submit, actor, _now)
         in_force = InForce(actor, software, PerspectiveSetRef(receipt.seq, receipt.hash))
         coordinator = Coordinator(
             fleet,
@@ -145,11 +147,13 @@ async def serve(
             clock=Clock(_now, _clock_state, BUILT),
             secret=secret,
             configured=configured,
+            standing=proofs.standings,
         )
         drains = Drains(coordinator, drained)
-        view = StatusView(settings, coordinator, drains, software.configuration_sha256)
+        view = StatusView(settings, coordinator, drains, software.configuration_sha256, proofs)
         api = Api(settings, coordinator, view, store, drains)
-        alerting = asyncio.create_task(watch(view.readiness))
+        proving, alerting = asyncio.create_task(proofs.run()), asyncio.create_task(watch(view.readiness))
+        stack.callback(proving.cancel)
         stack.callback(alerting.cancel)
         server = HttpServer(settings.api.concurrent_requests + _SPARE_CONNECTIONS)
         stack.push_async_callback(server.stop, settings.limits.answer_s)
@@ -159,7 +163,7 @@ async def serve(
         gc.freeze()
         notify("READY=1")
         _log.info("%d remote perspectives, configuration %s", len(fleet.remotes), software.configuration_sha256[:16])
-        await _until(stopping)
+        await _until(stopping, proving)
         notify("STOPPING=1")
         await server.stop(settings.limits.answer_s)
         await evidence.submit(life_event(EventType.STOP, actor, software, (), time=utc_text(_now())))
@@ -171,9 +175,11 @@ def changed_configuration(last: Path, current: str) -> str | None:
     return None if before == current else before
 
 
-async def _until(stopping: asyncio.Event) -> None:
-    """Tells the service manager's watchdog, as long as the loop runs, that it does."""
+async def _until(stopping: asyncio.Event, proving: asyncio.Task[None]) -> None:
+    """Tells the service manager's watchdog, as long as the loop runs and proofs are judged, that it does."""
     while not stopping.is_set():
+        if proving.done():
+            proving.result()
         notify("WATCHDOG=1")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), _WATCHDOG_S)

@@ -8,6 +8,7 @@ from appliance.model.decision import Row
 from appliance.model.health import WorkerStatus
 from appliance.model.observation import Outcome
 from appliance.model.place import Place, Rir
+from appliance.model.proof import Apartness, PerspectiveProofs
 from appliance.model.tunnel import TunnelStatus
 
 
@@ -105,12 +106,14 @@ class ApplianceStatus(msgspec.Struct, frozen=True):
 
 
 class Distance(msgspec.Struct, frozen=True):
-    """Whole metres between two perspectives; `distinct` is BR 1.6.1's 500 km."""
+    """Whole metres between two perspectives; `distinct` is BR 1.6.1's 500 km, by the configured places, and `measured` what
+    round-trip times say of it."""
 
     one: str
     other: str
     distance_m: int
     distinct: bool
+    measured: Apartness = Apartness.CONSISTENT
 
 
 class SharedBy(msgspec.Struct, frozen=True):
@@ -146,10 +149,14 @@ class SiteStatus(msgspec.Struct, frozen=True):
 
 
 class PerspectiveSetReport(msgspec.Struct, frozen=True):
-    """`GET /perspectives`: the configured set against the BRs, each pair of `distances` once, the primary included."""
+    """`GET /perspectives`: the configured set against the BRs, each pair of `distances` once, the primary included.
+
+    `proofs`: the hand-off proofs of every perspective that has a worker.
+    """
 
     sites: tuple[SiteStatus, ...]
     distances: tuple[Distance, ...]
     rirs: tuple[RirCount, ...]
     shared: tuple[SharedBy, ...]
     policy: PolicyStatus
+    proofs: tuple[PerspectiveProofs, ...] = ()

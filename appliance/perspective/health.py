@@ -10,6 +10,7 @@ from pathlib import Path
 from appliance.config.schema import TimeLimits
 from appliance.model.health import WorkerStatus
 from appliance.model.observation import CheckError, Fault
+from appliance.model.proof import Measured
 from appliance.net.dns.resolver import Asks
 from appliance.perspective.anchors import Anchors
 from appliance.perspective.assignment import Assignment
@@ -31,7 +32,8 @@ class Health:
     """Ready is what is confined, has its path, has a resolver that forgot the last outage, and an exit that is proven.
 
     `changed` is called with each new status, `broken` soon after the path broke, if only for a moment: what is in flight
-    cannot corroborate any more. `asks` is the resolver, `control_socket` its control.
+    cannot corroborate any more. `asks` is the resolver, `control_socket` its control, `measured` gives the latest times to
+    authenticated anchors.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Health:
         *,
         changed: Callable[[WorkerStatus], None],
         broken: Callable[[], None],
+        measured: Callable[[], Measured | None] = lambda: None,
     ) -> None:
         self._assignment = assignment
         self._limits = limits
@@ -54,6 +57,7 @@ class Health:
         self._control_socket = control_socket
         self._changed = changed
         self._broken = broken
+        self._measured = measured
         self._path = PathState(must_answer=assignment.far_must_answer)
         self._path_problem = "no answer from the far end of the path yet"
         self._resolver_problem: str | None = None
@@ -127,6 +131,9 @@ class Health:
             path_rtt_us=self._path.rtt_us,
             netns_inode=self._guard.own_inode,
             root_anchor_problem=self._root_anchor_problem,
+            confined=not view.findings.excess,
+            path_up=view.intact and self._path.up,
+            measured=self._measured(),
         )
 
     def _reasons(self, view: View) -> tuple[str, ...]:

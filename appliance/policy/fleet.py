@@ -64,7 +64,7 @@ def fleet_from(settings: Settings) -> Fleet:
         rir = region_of(configured.country)
         if rir is None:
             unknown.append(f"{key}.place.country: {configured.country} lies in no RIR service region (BR {BR_SECTION})")
-        return Site(code, _place(configured), rir or Rir.RIPE_NCC)
+        return Site(code, place_of(configured), rir or Rir.RIPE_NCC)
 
     primary = site("primary", settings.primary.code, settings.primary.place)
     remotes = [site(f"perspectives.{index}", p.code, p.place) for index, p in enumerate(settings.perspectives)]
@@ -101,7 +101,8 @@ def too_close(fleet: Fleet, codes: Iterable[str]) -> list[tuple[str, str, int]]:
     ]
 
 
-def _place(configured: PlaceConfig) -> Place:
+def place_of(configured: PlaceConfig) -> Place:
+    """A configured place in whole microdegrees."""
     return Place(
         city=configured.city,
         country=configured.country,

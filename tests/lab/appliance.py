@@ -21,6 +21,7 @@ from appliance.perspective.prepare import prepare
 from appliance.perspective.resolver import resolver_command
 from tests.lab import processes, state, topology
 from tests.lab.appliance_files import USERS, toml, write_all
+from tests.lab.places import Delays
 from tests.lab.unix_http import Response, request
 from tests.lab.wait import NotReachedError, wait_until
 
@@ -48,10 +49,15 @@ class Appliance:
         """The primary's code and the remotes'."""
         return [topology.PRIMARY.code, *(egress.code for egress in topology.EGRESSES)]
 
-    def up(self, extra: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-        """Write keys and files, start every process, and return once the coordinator is ready."""
+    def up(self, extra: Mapping[str, Mapping[str, Any]] | None = None, delays: Delays | None = None) -> None:
+        """Write keys and files, start every process, and return once the coordinator is ready.
+
+        `delays`: round-trip times that fit the map, and anchors to measure them by; None: all is near.
+        """
         root = state.directory("appliance")
-        write_all(root, extra)
+        write_all(root, extra, delays)
+        if delays is not None:
+            delays.start()
         self._progress("egress nodes: WireGuard, NAT and firewall")
         self.apply_egress(*(egress.code for egress in topology.EGRESSES))
         self._progress("tunnels")

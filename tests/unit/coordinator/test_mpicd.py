@@ -100,7 +100,9 @@ async def test_a_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         worker.stop()
     with reading(settings.database) as connection:
         records = [decode(entry.record) for entry in entries(connection, 0)]
-    kinds = [record.type if isinstance(record, EventRecord) else type(record) for record in records]
+    every = [record.type if isinstance(record, EventRecord) else type(record) for record in records]
+    assert every.count(EventType.PROOF) == len(workers), "each perspective's proofs, once"
+    kinds = [kind for kind in every if kind is not EventType.PROOF]
     begun = [EventType.PERSPECTIVE_SET, EventType.START, EventType.CONFIGURATION]
     assert kinds == [*begun, DecisionRecord, EventType.STOP]
 

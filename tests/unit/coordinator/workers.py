@@ -13,6 +13,7 @@ from pathlib import Path
 from appliance.config import TimeLimits
 from appliance.coordinator.coordinator import Clock, Coordinator
 from appliance.coordinator.perspectives import Perspectives
+from appliance.coordinator.proofs import Standing
 from appliance.coordinator.records import InForce, perspective_set_event
 from appliance.coordinator.tunnels import TunnelWatch
 from appliance.evidence.actor import actor_of
@@ -184,7 +185,12 @@ class Stage:
 
 @contextlib.asynccontextmanager
 async def stage(
-    directory: Path, *, limits: TimeLimits = QUICK, fleet: Fleet = FLEET, now: Callable[[], datetime] = lambda: NOW
+    directory: Path,
+    *,
+    limits: TimeLimits = QUICK,
+    fleet: Fleet = FLEET,
+    now: Callable[[], datetime] = lambda: NOW,
+    standing: Callable[[], Mapping[str, Standing]] = dict,
 ) -> AsyncIterator[Stage]:
     """Everything connected and ready."""
     sites = (fleet.primary, *fleet.remotes)
@@ -205,6 +211,7 @@ async def stage(
         limits=limits,
         clock=Clock(now, lambda: ClockState(True, 0, 0, 0), BUILT),
         secret=bytes(32),
+        standing=standing,
     )
     try:
         await eventually(lambda: all(perspectives.down(code) is None for code in workers), "every worker is ready")
