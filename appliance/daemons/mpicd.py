@@ -10,7 +10,6 @@ import gc
 import hashlib
 import logging
 import os
-import signal
 import sys
 import time
 from datetime import UTC, date, datetime
@@ -21,21 +20,24 @@ from systemd.daemon import notify
 
 from appliance import __version__
 from appliance.api.front import Front
-from appliance.api.perspective import PerspectiveApi
 from appliance.api.routes import Api
 from appliance.config import DEFAULT_PATH, Settings, load
+from appliance.coordinator.alerts import watch
 from appliance.coordinator.coordinator import Clock, Coordinator
 from appliance.coordinator.day import BUILT, policy_day
+from appliance.coordinator.drains import Drains, DrainStore
 from appliance.coordinator.perspectives import Channel, Perspectives
+from appliance.coordinator.proofs import Proofs
 from appliance.coordinator.records import InForce, life_event, perspective_set_event
 from appliance.coordinator.remote import RemoteChannel
 from appliance.coordinator.selection import load_secret
 from appliance.coordinator.status import StatusView
+from appliance.coordinator.store import Store, open_store
 from appliance.coordinator.tunnels import TunnelWatch
+from appliance.daemons.perspectives_only import local_users, perspective_api, serve_perspectives, stop_by_signal
 from appliance.errors import ApplianceError, ConfigError, ConfinementBroken
 from appliance.evidence.actor import actor_of
 from appliance.evidence.record import EventType, PerspectiveSetRef, Software, utc_text
-from appliance.evidence.writer import EvidenceWriter
 from appliance.ipc import WorkerChannel
 from appliance.linux.clock import ClockState, clock_state
 from appliance.linux.users import NoSuchUser, find_user
@@ -91,23 +93,25 @@ def start(path: Path) -> None:
     """Checks what it is to serve, and serves until told to stop. Raises `ConfigError` with `file: key: rule` lines."""
     settings = load(path)
     fleet = compliant_fleet(path, settings, policy_day(_now(), None, BUILT))
+    drains = DrainStore(settings.coordinator_directory / "drained.json")
     secret = load_secret(settings.coordinator_directory / "selection.key")
     software = Software(__version__, hashlib.sha256(path.read_bytes()).hexdigest())
-    evidence = EvidenceWriter.open(settings.database)
-    compliant_fleet(path, settings, policy_day(_now(), evidence.newest_record_time(), BUILT))
+    store = open_store(settings)
+    compliant_fleet(path, settings, policy_day(_now(), store.writer.newest_record_time(), BUILT))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, fleet, evidence, software, secret))
+        runner.run(serve(settings, fleet, store, software, secret, drains))
 
 
 def start_perspectives(path: Path) -> None:
     """As `start`, for perspectives that others' quorums use; the rules on the whole set are those others' to keep."""
     settings = load(path)
     software = Software(__version__, hashlib.sha256(path.read_bytes()).hexdigest())
-    if not _local_codes(settings):
+    channels = _local_channels(settings)
+    if not channels:
         raise ConfigError([f"{path}: perspectives: --perspective-only needs one at least, or a local primary"])
-    evidence = EvidenceWriter.open(settings.database)
+    store = open_store(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve_perspectives(settings, evidence, software))
+        runner.run(serve_perspectives(settings, channels, store, software, _now, _until))
 
 
 def compliant_fleet(path: Path, settings: Settings, day: date) -> Fleet:
@@ -122,17 +126,31 @@ def compliant_fleet(path: Path, settings: Settings, day: date) -> Fleet:
     return fleet
 
 
-async def serve(settings: Settings, fleet: Fleet, evidence: EvidenceWriter, software: Software, secret: bytes) -> None:
+async def serve(
+    settings: Settings,
+    configured: Fleet,
+    store: Store,
+    software: Software,
+    secret: bytes,
+    drained: DrainStore,
+) -> None:
     """Answers on both sockets until SIGTERM or SIGINT, then finishes what it accepted."""
-    stopping = _stop_by_signal()
-    actor = actor_of()
+    stopping = stop_by_signal()
+    actor, evidence = actor_of(), store.writer
+    fleet = configured.without(drained.drained)
     async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(evidence.close)
+        stack.push_async_callback(store.close)
         receipt = await evidence.submit(perspective_set_event(fleet, actor, time=utc_text(_now())))
         await evidence.submit(life_event(EventType.START, actor, software, (), time=utc_text(_now())))
+        last = settings.coordinator_directory / "configuration.sha256"
+        if (before := changed_configuration(last, software.configuration_sha256)) is not None:
+            facts = (("configuration_sha256_before", before),)
+            await evidence.submit(life_event(EventType.CONFIGURATION, actor, software, facts, time=utc_text(_now())))
+            last.write_text(software.configuration_sha256, encoding="ascii")
         perspectives = Perspectives(_channels(settings), TunnelWatch(settings.tunnel_report))
         perspectives.start()
         stack.push_async_callback(perspectives.close)
+        proofs = Proofs(settings, configured, perspectives, evidence.submit, actor, _now)
         in_force = InForce(actor, software, PerspectiveSetRef(receipt.seq, receipt.hash))
         coordinator = Coordinator(
             fleet,
@@ -142,70 +160,40 @@ async def serve(settings: Settings, fleet: Fleet, evidence: EvidenceWriter, soft
             limits=settings.limits,
             clock=Clock(_now, _clock_state, BUILT),
             secret=secret,
+            configured=configured,
+            standing=proofs.standings,
         )
-        api = Api(settings, coordinator, StatusView(settings, coordinator, software.configuration_sha256))
-        shared = _perspective_api(settings, perspectives, evidence).routes()
-        front = Front(settings, evidence, _now, _local_codes(settings))
+        drains = Drains(coordinator, drained)
+        view = StatusView(settings, coordinator, drains, software.configuration_sha256, proofs)
+        api = Api(settings, coordinator, view, store, drains)
+        proving, alerting = asyncio.create_task(proofs.run()), asyncio.create_task(watch(view.readiness))
+        stack.callback(proving.cancel)
+        stack.callback(alerting.cancel)
+        shared = perspective_api(settings, perspectives, evidence, _now).routes()
+        front = Front(settings, evidence, _now, frozenset(local_users(settings)))
         stack.push_async_callback(front.close, settings.limits.answer_s)
         await front.open({**api.callers(), **shared}, {**api.operators(), **shared})
         # What lives from here to the end need not be looked at by each collection.
         gc.freeze()
         notify("READY=1")
         _log.info("%d remote perspectives, configuration %s", len(fleet.remotes), software.configuration_sha256[:16])
-        await _until(stopping)
+        await _until(stopping, proving)
         notify("STOPPING=1")
         await front.close(settings.limits.answer_s)
         await evidence.submit(life_event(EventType.STOP, actor, software, (), time=utc_text(_now())))
 
 
-async def serve_perspectives(settings: Settings, evidence: EvidenceWriter, software: Software) -> None:
-    """Answers for single perspectives until SIGTERM or SIGINT, then finishes what it accepted."""
-    stopping = _stop_by_signal()
-    actor, only = actor_of(), (("mode", "perspective-only"),)
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(evidence.close)
-        await evidence.submit(life_event(EventType.START, actor, software, only, time=utc_text(_now())))
-        perspectives = Perspectives(_local_channels(settings), TunnelWatch(settings.tunnel_report))
-        perspectives.start()
-        stack.push_async_callback(perspectives.close)
-        api = _perspective_api(settings, perspectives, evidence)
-        front = Front(settings, evidence, _now, _local_codes(settings))
-        stack.push_async_callback(front.close, settings.limits.answer_s)
-        routes = {**api.routes(), **api.health()}
-        await front.open(routes, routes)
-        notify("READY=1")
-        _log.info("perspectives alone: %s", ", ".join(sorted(_local_codes(settings))))
-        await _until(stopping)
-        notify("STOPPING=1")
-        await front.close(settings.limits.answer_s)
-        await evidence.submit(life_event(EventType.STOP, actor, software, only, time=utc_text(_now())))
+def changed_configuration(last: Path, current: str) -> str | None:
+    """The hash in the file `last` ("" where there is none) if it is not `current`; None where nothing changed."""
+    before = last.read_text(encoding="ascii") if last.exists() else ""
+    return None if before == current else before
 
 
-def _stop_by_signal() -> asyncio.Event:
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    return stopping
-
-
-def _perspective_api(settings: Settings, perspectives: Perspectives, evidence: EvidenceWriter) -> PerspectiveApi:
-    return PerspectiveApi(
-        perspectives,
-        sorted(_local_codes(settings)),
-        evidence,
-        _now,
-        check_s=settings.limits.check_s,
-        most=settings.api.concurrent_requests,
-    )
-
-
-def _local_codes(settings: Settings) -> frozenset[str]:
-    return frozenset(_local_users(settings))
-
-
-async def _until(stopping: asyncio.Event) -> None:
-    """Tells the service manager's watchdog, as long as the loop runs, that it does."""
+async def _until(stopping: asyncio.Event, proving: asyncio.Task[None] | None = None) -> None:
+    """Tells the service manager's watchdog, as long as the loop runs and proofs are judged, that it does."""
     while not stopping.is_set():
+        if proving is not None and proving.done():
+            proving.result()
         notify("WATCHDOG=1")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), _WATCHDOG_S)
@@ -217,14 +205,6 @@ def _channels(settings: Settings) -> dict[str, Channel]:
     return {**_local_channels(settings), **dict(named)}
 
 
-def _local_users(settings: Settings) -> dict[str, str | int]:
-    """The user of each worker on this host."""
-    users = {perspective.code: settings.users.perspective for perspective in settings.perspectives}
-    if settings.primary.kind == "local":
-        users[settings.primary.code] = settings.users.primary
-    return users
-
-
 def _local_channels(settings: Settings) -> dict[str, Channel]:
     return {
         code: WorkerChannel(
@@ -233,7 +213,7 @@ def _local_channels(settings: Settings) -> dict[str, Channel]:
             find_user(user).uid,
             on_fault=lambda text, code=code: _log.error("worker %s broke the channel's rules: %s", code, text),  # type: ignore[misc]
         )
-        for code, user in _local_users(settings).items()
+        for code, user in local_users(settings).items()
     }
 
 
