@@ -9,6 +9,7 @@ from appliance.api.http import Handler, HttpRequest, HttpResponse, Routes, json_
 from appliance.api.metrics import Metrics
 from appliance.api.openmpic.request import Terms, parse_request
 from appliance.api.openmpic.response import response_of
+from appliance.api.rov import Rov
 from appliance.config import Settings
 from appliance.coordinator.coordinator import Coordinator
 from appliance.coordinator.status import Counts, StatusView
@@ -22,7 +23,8 @@ _METRICS_TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 class Api:
     """The handlers of both sockets over one coordinator."""
 
-    def __init__(self, settings: Settings, coordinator: Coordinator, view: StatusView) -> None:
+    def __init__(self, settings: Settings, coordinator: Coordinator, view: StatusView, rov: Rov | None = None) -> None:
+        self._rov = rov
         self._coordinator = coordinator
         self._view = view
         self._issuer_domains = settings.caa.issuer_domains
@@ -47,6 +49,7 @@ class Api:
             "/status": {"GET": self._status},
             "/perspectives": {"GET": self._perspectives},
             "/metrics": {"GET": self._metrics},
+            **({} if self._rov is None else self._rov.routes()),
         }
 
     async def _mpic(self, request: HttpRequest) -> HttpResponse:
@@ -101,4 +104,6 @@ class Api:
         observations = [({"perspective": code, "outcome": outcome}, n) for (code, outcome), n in observed.items()]
         ready = [({"perspective": one.code}, int(one.ready)) for one in (status.primary, *status.perspectives)]
         body = self.metrics.text(observations, ready, quorum_possible=status.readiness.ready)
+        if self._rov is not None:
+            body += await self._rov.metrics()
         return HttpResponse(200, body, (_METRICS_TYPE,))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from appliance import __version__
-from appliance.cli import check, configuration, perspectives, status
+from appliance.cli import check, configuration, perspectives, rov, status
 from appliance.cli.context import Invocation
 from appliance.config import DEFAULT_PATH
 from appliance.errors import ApplianceError
@@ -28,6 +28,7 @@ app.command("status")(status.status)
 app.command("perspectives")(perspectives.perspectives)
 app.add_typer(check.app, name="check")
 app.add_typer(configuration.app, name="config")
+app.add_typer(rov.app, name="rov")
 
 
 def _version(wanted: bool) -> None:

@@ -14,7 +14,7 @@ from appliance.coordinator.day import policy_day
 from appliance.coordinator.decision import Decision, Judged
 from appliance.coordinator.fanout import Fanout
 from appliance.coordinator.perspectives import Perspectives
-from appliance.coordinator.plan import plan
+from appliance.coordinator.plan import Plan, plan
 from appliance.coordinator.question import Question
 from appliance.coordinator.records import (
     InForce,
@@ -23,6 +23,7 @@ from appliance.coordinator.records import (
     late_observation,
     refused_request,
 )
+from appliance.coordinator.rov.gate import RovGate, Stand
 from appliance.coordinator.verdicts import Rules
 from appliance.errors import BadRequest, EvidenceUnavailable
 from appliance.evidence.record import EvidenceRecord, Receipt, utc_text
@@ -62,7 +63,10 @@ class Clock:
 
 
 class Coordinator:
-    """Decides questions, many at once, in one event loop. `evidence`, `fleet` and `perspectives` are shared with `status`."""
+    """Decides questions, many at once, in one event loop. `evidence`, `fleet` and `perspectives` are shared with `status`.
+
+    `gate`: what measured route origin validation means for decisions; None where it is not measured at all.
+    """
 
     def __init__(
         self,
@@ -74,6 +78,7 @@ class Coordinator:
         limits: TimeLimits,
         clock: Clock,
         secret: bytes,
+        gate: RovGate | None = None,
     ) -> None:
         self.fleet = fleet
         self.perspectives = perspectives
@@ -82,7 +87,8 @@ class Coordinator:
         self._in_force = in_force
         self._limits = limits
         self._secret = secret
-        self._fanout = Fanout(perspectives, fleet.primary, limits, self._note_late)
+        self._gate = gate
+        self._fanout = Fanout(perspectives, fleet.primary, limits, self._note_late, self._stand)
 
     def today(self) -> date:
         """The date that the dated table is read with now."""
@@ -131,8 +137,18 @@ class Coordinator:
             br_section=br_section(question),
             br_version=BR_VERSION,
             clock=state,
-            warnings=(*_method_warnings(question, day), *_clock_warnings(state, now.date(), day)),
+            warnings=(
+                *_method_warnings(question, day),
+                *_clock_warnings(state, now.date(), day),
+                *self._rov_warnings(chosen),
+            ),
         )
+
+    def _stand(self, code: str) -> Stand:
+        return Stand() if self._gate is None else self._gate.stand(code)
+
+    def _rov_warnings(self, chosen: Plan) -> list[str]:
+        return [] if self._gate is None else self._gate.warnings(site.code for site in chosen.remotes)
 
     def _note_late(self, question: Question, observation: Observation) -> None:
         self._note(late_observation(question, observation, self._in_force.actor, time=utc_text(self.clock.now())))

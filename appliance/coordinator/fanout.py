@@ -14,6 +14,7 @@ from appliance.coordinator.gather import Answer, Round, Waits, attempt_of, corro
 from appliance.coordinator.perspectives import Perspectives
 from appliance.coordinator.plan import Plan
 from appliance.coordinator.question import Question
+from appliance.coordinator.rov.gate import Stand
 from appliance.coordinator.verdicts import Rules
 from appliance.errors import ChannelClosed
 from appliance.evidence.record import Attempt
@@ -24,14 +25,19 @@ from appliance.model.place import Site
 # A perspective that keeps its own deadline is heard before it is cut off.
 _TRANSIT_S = 0.1
 
+StandOf = Callable[[str], Stand]
 LateSink = Callable[[Question, Observation], None]
 
 
 class Fanout:
-    """Runs attempts. `on_late` is given each observation that arrives after its attempt was judged."""
+    """Runs attempts. `on_late` is given each observation that arrives after its attempt was judged; `stand` tells what
+    holds for a perspective when it is asked."""
 
-    def __init__(self, perspectives: Perspectives, primary: Site, limits: TimeLimits, on_late: LateSink) -> None:
+    def __init__(
+        self, perspectives: Perspectives, primary: Site, limits: TimeLimits, on_late: LateSink, stand: StandOf
+    ) -> None:
         self._perspectives = perspectives
+        self._stand = stand
         self._primary = primary
         self._limits = limits
         self._on_late = on_late
@@ -49,11 +55,12 @@ class Fanout:
         sites = {site.code: site for site in chosen.remotes}
         if question.caller_statement is None:
             sites[self._primary.code] = self._primary
+        stands = {code: self._stand(code) for code in sites}
         down, answers = self._ask(sites, question, asked, within_s)
 
         def settled() -> bool:
             passed: dict[str, bool | None] = dict.fromkeys(down, False)
-            passed.update((code, _passed(answer)) for code, answer in answers.items())
+            passed.update((code, _passed(answer, stands[code])) for code, answer in answers.items())
             stated = question.caller_statement
             primary = passed.pop(self._primary.code) if stated is None else stated.passed
             return rules.settled(primary=primary, remotes=passed)
@@ -65,6 +72,7 @@ class Fanout:
             attempts[code] = attempt_of(sites[code], answer, asked, late=code in late)
             if not answer.done():
                 answer.add_done_callback(lambda done: self._arrived_late(question, done))
+        attempts = {code: stands[code].marked(attempt) for code, attempt in attempts.items()}
         self._perspectives.remember(question.identifier.value, attempts.values())
         return _judged(question, chosen, rules, attempts, self._primary.code)
 
@@ -93,7 +101,9 @@ class Fanout:
             self._on_late(question, answer.result())
 
 
-def _passed(answer: Answer) -> bool | None:
+def _passed(answer: Answer, stand: Stand) -> bool | None:
+    if stand.withheld is not None:
+        return False
     if not answer.done():
         return None
     return answer.exception() is None and answer.result().corroborates

@@ -41,8 +41,8 @@ class Round:
 
 
 def corroborates(attempt: Attempt) -> bool:
-    """Whether this perspective counts for the applicant: only what arrived in time can."""
-    return attempt.arrival is Arrival.IN_TIME and attempt.observation.corroborates
+    """Whether this perspective counts for the applicant: only what arrived in time can, and what nothing stands against."""
+    return attempt.arrival is Arrival.IN_TIME and attempt.observation.corroborates and attempt.withheld is None
 
 
 async def wait_for(answers: Mapping[str, Answer], known: Callable[[], bool], waits: Waits) -> None:

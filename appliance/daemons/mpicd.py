@@ -22,23 +22,31 @@ from systemd.daemon import notify
 from appliance import __version__
 from appliance.api.http import Application
 from appliance.api.routes import Api
+from appliance.api.rov import Rov
 from appliance.api.server import HttpServer
 from appliance.config import DEFAULT_PATH, Settings, load
 from appliance.coordinator.coordinator import Clock, Coordinator
 from appliance.coordinator.day import BUILT, policy_day
 from appliance.coordinator.perspectives import Perspectives
 from appliance.coordinator.records import InForce, life_event, perspective_set_event
+from appliance.coordinator.rov.gate import RovGate
+from appliance.coordinator.rov.measurement import Measurement, Site
+from appliance.coordinator.rov.report import RovView
+from appliance.coordinator.rov.schedule import keep_measuring
+from appliance.coordinator.rov.standings import Standings
+from appliance.coordinator.rov.vrps import VrpWatch
 from appliance.coordinator.selection import load_secret
 from appliance.coordinator.status import StatusView
 from appliance.coordinator.tunnels import TunnelWatch
 from appliance.errors import ApplianceError, ConfigError, ConfinementBroken
 from appliance.evidence.actor import actor_of
-from appliance.evidence.record import EventType, PerspectiveSetRef, Software, utc_text
+from appliance.evidence.record import Actor, EventType, PerspectiveSetRef, Software, utc_text
 from appliance.evidence.writer import EvidenceWriter
 from appliance.ipc import WorkerChannel
 from appliance.linux.clock import ClockState, clock_state
 from appliance.linux.users import NoSuchUser, find_user
 from appliance.policy.fleet import Fleet, fleet_from, shortfalls
+from appliance.rpki.beacons import PUBLIC_BEACONS, read_beacons
 
 # sysexits.h
 _EX_NOPERM = 77
@@ -120,6 +128,7 @@ async def serve(settings: Settings, fleet: Fleet, evidence: EvidenceWriter, soft
         perspectives.start()
         stack.push_async_callback(perspectives.close)
         in_force = InForce(actor, software, PerspectiveSetRef(receipt.seq, receipt.hash))
+        measurement = _measurement(settings, perspectives, evidence, actor)
         coordinator = Coordinator(
             fleet,
             perspectives,
@@ -128,12 +137,21 @@ async def serve(settings: Settings, fleet: Fleet, evidence: EvidenceWriter, soft
             limits=settings.limits,
             clock=Clock(_now, _clock_state, BUILT),
             secret=secret,
+            gate=RovGate(measurement, settings.rov.policy, settings.primary.code),
         )
-        api = Api(settings, coordinator, StatusView(settings, coordinator, software.configuration_sha256))
+        api = Api(
+            settings,
+            coordinator,
+            StatusView(settings, coordinator, software.configuration_sha256),
+            Rov(measurement, RovView(settings, measurement)),
+        )
         server = HttpServer(settings.api.concurrent_requests + _SPARE_CONNECTIONS)
         stack.push_async_callback(server.stop, settings.limits.answer_s)
         await server.listen(settings.api.socket, settings.users.api_group, Application(api.callers()))
         await server.listen(settings.api.operator_socket, settings.users.operator_group, Application(api.operators()))
+        if settings.rov.schedule and settings.rov.vrp_file is not None:
+            measuring = asyncio.create_task(keep_measuring(measurement), name="rov")
+            stack.callback(measuring.cancel)
         # What lives from here to the end need not be looked at by each collection.
         gc.freeze()
         notify("READY=1")
@@ -150,6 +168,34 @@ async def _until(stopping: asyncio.Event) -> None:
         notify("WATCHDOG=1")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), _WATCHDOG_S)
+
+
+def _measurement(settings: Settings, perspectives: Perspectives, evidence: EvidenceWriter, actor: Actor) -> Measurement:
+    beacons = read_beacons(settings.rov.beacons_file or PUBLIC_BEACONS)
+    sites = {
+        one.code: Site(one.code, frozenset(str(address) for address in one.egress_addresses))
+        for one in settings.perspectives
+    }
+    if settings.primary.kind == "local":
+        own = frozenset(str(address.ip) for address in settings.primary.addresses)
+        sites[settings.primary.code] = Site(settings.primary.code, own)
+    standings = Standings(
+        settings.coordinator_directory / "rov.json",
+        {code: site.versions for code, site in sites.items()},
+        frozenset(beacon.name for beacon in beacons),
+        utc_text(_now()),
+    )
+    return Measurement(
+        settings.rov,
+        beacons,
+        sites,
+        perspectives,
+        standings,
+        VrpWatch(settings.rov.vrp_file, settings.rov.vrp_max_age_s),
+        record=evidence.submit,
+        actor=actor,
+        now=_now,
+    )
 
 
 def _channels(settings: Settings) -> dict[str, WorkerChannel]:
