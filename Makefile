@@ -19,7 +19,7 @@ test: setup ## everything: lint, types, unit, system and end-to-end tests (root)
 
 unit: ## tests without root and without network
 	@.ci/setup --python-only
-	@$(PYTHON) -m pytest -q tests/unit
+	@$(PYTHON) -m pytest -q -m "not soak" tests/unit
 
 lint: ## ruff, strict mypy, import-linter
 	@.ci/setup --python-only
