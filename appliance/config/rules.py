@@ -9,7 +9,7 @@ from appliance.config.schema import PerspectiveConfig, Settings
 
 def problems(settings: Settings) -> list[str]:
     """Every rule between keys that these settings break; empty when they hold together. Reads no file but key files' names."""
-    return [*_primary(settings), *_unique(settings), *_families(settings), *_limits(settings)]
+    return [*_primary(settings), *_unique(settings), *_families(settings), *_limits(settings), *_rov(settings)]
 
 
 def _primary(settings: Settings) -> Iterator[str]:
@@ -68,3 +68,13 @@ def _limits(settings: Settings) -> Iterator[str]:
     limits = settings.limits
     if limits.check_s > limits.answer_s:
         yield "limits.check_s: must not exceed limits.answer_s"
+
+
+def _rov(settings: Settings) -> Iterator[str]:
+    rov = settings.rov
+    if rov.policy == "require" and rov.vrp_file is None:
+        yield 'rov.vrp_file: required with rov.policy = "require": without it no verdict can be FILTERING'
+    if rov.feed.vrp_url is not None and rov.vrp_file is None:
+        yield "rov.vrp_file: required with rov.feed.vrp_url"
+    if rov.feed.beacons_url is not None and rov.beacons_file is None:
+        yield "rov.beacons_file: required with rov.feed.beacons_url"

@@ -62,7 +62,8 @@ def grade(rounds: Sequence[Round]) -> Grade:
         by_beacon.setdefault(one.beacon, []).append(one)
     beacons = tuple(_of_beacon(of) for _, of in sorted(by_beacon.items()))
     pairs = [one for one in beacons if one.kind is BeaconKind.PAIR and one.says in {"blocked", "reached", "mixed"}]
-    verdict, strong, reason = _verdict(pairs, _cover(beacons))
+    pending = any(one.kind is BeaconKind.PAIR and one.says == "undecided" and one.blocked for one in beacons)
+    verdict, strong, reason = _verdict(pairs, _cover(beacons), pending=pending)
     n = min((one.blocked + one.reached for one in pairs), default=0)
     filtering = verdict is RovVerdict.FILTERING
     return Grade(
@@ -137,12 +138,15 @@ def _cover(beacons: Sequence[BeaconGrade]) -> str:
     return "exposed" if "exposed" in said else "covered" if "covered" in said else ""
 
 
-def _verdict(pairs: Sequence[BeaconGrade], cover: str) -> tuple[RovVerdict, bool, str]:
+def _verdict(pairs: Sequence[BeaconGrade], cover: str, *, pending: bool) -> tuple[RovVerdict, bool, str]:
+    """`pending`: a further pair was blocked so far, but in too few rounds to say so."""
     said = Counter(one.says for one in pairs)
     if said["mixed"] or (said["reached"] and said["blocked"]):
         return RovVerdict.PARTIAL, False, "some invalid prefixes are reached and some are not, or only at times"
     if said["blocked"]:
         return _all_blocked({one.operator for one in pairs}, cover)
+    if pending:
+        return RovVerdict.INCONCLUSIVE, False, "an invalid prefix is reached, another was not in too few rounds to tell"
     if said["reached"] >= MIN_OPERATORS:
         return RovVerdict.NOT_FILTERING, False, f"the invalid prefixes of {said['reached']} pairs are reached"
     if said["reached"] and cover == "exposed":

@@ -168,7 +168,7 @@ def _appliance(root: Path, perspectives: list[dict[str, Any]]) -> dict[str, Any]
             "invalid_limit_s": 1.0,
             "enrolment_interval_s": 0.0,
             "window_rounds": 10,
-            "dead_retry_s": 5.0,
+            "dead_retry_s": 30.0,
         },
         "api": {"socket": root / "run" / "api.sock", "operator_socket": root / "run" / "operator.sock"},
     }

@@ -23,9 +23,9 @@ def vrp_file() -> Path:
     return state.STATE_DIR / "vrps.json"
 
 
-def write_vrps(roas: Iterable[tuple[int, Prefix]]) -> None:
-    """Write the VRPs of (origin ASN, prefix) pairs, maxLength the prefix's own length, both families."""
-    now = int(time.time())
+def write_vrps(roas: Iterable[tuple[int, Prefix]], age_s: int = 0) -> None:
+    """Write the VRPs of (origin ASN, prefix) pairs, maxLength the prefix's own length, both families; made `age_s` ago."""
+    now = int(time.time()) - age_s
     entries = [
         {"asn": asn, "prefix": str(network), "maxLength": network.prefixlen, "ta": "lab", "expires": now + 7 * 86400}
         for asn, prefix in roas
