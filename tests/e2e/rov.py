@@ -99,7 +99,7 @@ def validating(
 @contextlib.contextmanager
 def ruleset(lab: Lab, namespace: str, chain: str) -> Iterator[None]:
     """An nftables chain in a namespace, until the end."""
-    text = f"table inet mischief {{ chain it {{ {chain} }} }}\n"
+    text = f"table inet mischief {{\nchain it {{\n{chain}\n}}\n}}\n"
     lab.run(namespace, ["nft", "-f", "-"], stdin=text, check=True)
     try:
         yield

@@ -165,7 +165,7 @@ def test_an_upstream_change_downgrades_within_one_round_and_takes_a_full_window_
     with validating(lab, "liberty", v4=False, v6=False, ends={"nyc": ("alpha-lab", "alpha-lab")}):
         fallen = measure(appliance, "nyc", rounds=1)
         assert "FILTERING" not in fallen.values()
-        assert measure(appliance, "nyc") == both("nyc", "NOT_FILTERING")
+        assert measure(appliance, "nyc") == both("nyc", "NOT_FILTERING"), family(appliance, "nyc", 4)
     assert measure(appliance, "nyc", rounds=9) == both("nyc", "NOT_FILTERING")
     assert measure(appliance, "nyc", rounds=1) == both("nyc", "FILTERING")
     changes = family(appliance, "nyc", 4)["history"]

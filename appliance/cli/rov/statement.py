@@ -24,7 +24,7 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding
 h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin-top:2rem}
 table{border-collapse:collapse;width:100%;font-size:.9rem}
 th,td{text-align:left;padding:.35rem .6rem;border-bottom:1px solid #ddd;vertical-align:top}
-th{border-bottom:2px solid #888}td:nth-child(3){font-weight:600}
+th{border-bottom:2px solid #888}td[class]{font-weight:600}
 .FILTERING{color:#146c2e}.NOT_FILTERING,.PARTIAL{color:#b3261e}.INCONCLUSIVE{color:#8a5a00}
 @media print{body{margin:0;max-width:none}}
 """
