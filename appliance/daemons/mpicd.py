@@ -30,23 +30,20 @@ from appliance.coordinator.day import BUILT, policy_day
 from appliance.coordinator.perspectives import Perspectives
 from appliance.coordinator.records import InForce, life_event, perspective_set_event
 from appliance.coordinator.rov.gate import RovGate
-from appliance.coordinator.rov.measurement import Measurement, Site
+from appliance.coordinator.rov.opening import open_measurement
 from appliance.coordinator.rov.report import RovView
 from appliance.coordinator.rov.schedule import keep_measuring
-from appliance.coordinator.rov.standings import Standings
-from appliance.coordinator.rov.vrps import VrpWatch
 from appliance.coordinator.selection import load_secret
 from appliance.coordinator.status import StatusView
+from appliance.coordinator.store import Store, open_store
 from appliance.coordinator.tunnels import TunnelWatch
 from appliance.errors import ApplianceError, ConfigError, ConfinementBroken
 from appliance.evidence.actor import actor_of
-from appliance.evidence.record import Actor, EventType, PerspectiveSetRef, Software, utc_text
-from appliance.evidence.writer import EvidenceWriter
+from appliance.evidence.record import EventType, PerspectiveSetRef, Software, utc_text
 from appliance.ipc import WorkerChannel
 from appliance.linux.clock import ClockState, clock_state
 from appliance.linux.users import NoSuchUser, find_user
 from appliance.policy.fleet import Fleet, fleet_from, shortfalls
-from appliance.rpki.beacons import PUBLIC_BEACONS, read_beacons
 
 # sysexits.h
 _EX_NOPERM = 77
@@ -96,10 +93,10 @@ def start(path: Path) -> None:
     fleet = compliant_fleet(path, settings, policy_day(_now(), None, BUILT))
     secret = load_secret(settings.coordinator_directory / "selection.key")
     software = Software(__version__, hashlib.sha256(path.read_bytes()).hexdigest())
-    evidence = EvidenceWriter.open(settings.database)
-    compliant_fleet(path, settings, policy_day(_now(), evidence.newest_record_time(), BUILT))
+    store = open_store(settings)
+    compliant_fleet(path, settings, policy_day(_now(), store.writer.newest_record_time(), BUILT))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, fleet, evidence, software, secret))
+        runner.run(serve(settings, fleet, store, software, secret))
 
 
 def compliant_fleet(path: Path, settings: Settings, day: date) -> Fleet:
@@ -114,21 +111,26 @@ def compliant_fleet(path: Path, settings: Settings, day: date) -> Fleet:
     return fleet
 
 
-async def serve(settings: Settings, fleet: Fleet, evidence: EvidenceWriter, software: Software, secret: bytes) -> None:
+async def serve(settings: Settings, fleet: Fleet, store: Store, software: Software, secret: bytes) -> None:
     """Answers on both sockets until SIGTERM or SIGINT, then finishes what it accepted."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    actor = actor_of()
+    actor, evidence = actor_of(), store.writer
     async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(evidence.close)
+        stack.push_async_callback(store.close)
         receipt = await evidence.submit(perspective_set_event(fleet, actor, time=utc_text(_now())))
         await evidence.submit(life_event(EventType.START, actor, software, (), time=utc_text(_now())))
+        last = settings.coordinator_directory / "configuration.sha256"
+        if (before := changed_configuration(last, software.configuration_sha256)) is not None:
+            facts = (("configuration_sha256_before", before),)
+            await evidence.submit(life_event(EventType.CONFIGURATION, actor, software, facts, time=utc_text(_now())))
+            last.write_text(software.configuration_sha256, encoding="ascii")
         perspectives = Perspectives(_channels(settings), TunnelWatch(settings.tunnel_report))
         perspectives.start()
         stack.push_async_callback(perspectives.close)
         in_force = InForce(actor, software, PerspectiveSetRef(receipt.seq, receipt.hash))
-        measurement = _measurement(settings, perspectives, evidence, actor)
+        measurement = open_measurement(settings, perspectives, evidence.submit, actor, _now)
         coordinator = Coordinator(
             fleet,
             perspectives,
@@ -143,6 +145,7 @@ async def serve(settings: Settings, fleet: Fleet, evidence: EvidenceWriter, soft
             settings,
             coordinator,
             StatusView(settings, coordinator, software.configuration_sha256),
+            store,
             Rov(measurement, RovView(settings, measurement)),
         )
         server = HttpServer(settings.api.concurrent_requests + _SPARE_CONNECTIONS)
@@ -162,40 +165,18 @@ async def serve(settings: Settings, fleet: Fleet, evidence: EvidenceWriter, soft
         await evidence.submit(life_event(EventType.STOP, actor, software, (), time=utc_text(_now())))
 
 
+def changed_configuration(last: Path, current: str) -> str | None:
+    """The hash in the file `last` ("" where there is none) if it is not `current`; None where nothing changed."""
+    before = last.read_text(encoding="ascii") if last.exists() else ""
+    return None if before == current else before
+
+
 async def _until(stopping: asyncio.Event) -> None:
     """Tells the service manager's watchdog, as long as the loop runs, that it does."""
     while not stopping.is_set():
         notify("WATCHDOG=1")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), _WATCHDOG_S)
-
-
-def _measurement(settings: Settings, perspectives: Perspectives, evidence: EvidenceWriter, actor: Actor) -> Measurement:
-    beacons = read_beacons(settings.rov.beacons_file or PUBLIC_BEACONS)
-    sites = {
-        one.code: Site(one.code, frozenset(str(address) for address in one.egress_addresses))
-        for one in settings.perspectives
-    }
-    if settings.primary.kind == "local":
-        own = frozenset(str(address.ip) for address in settings.primary.addresses)
-        sites[settings.primary.code] = Site(settings.primary.code, own)
-    standings = Standings(
-        settings.coordinator_directory / "rov.json",
-        {code: site.versions for code, site in sites.items()},
-        frozenset(beacon.name for beacon in beacons),
-        utc_text(_now()),
-    )
-    return Measurement(
-        settings.rov,
-        beacons,
-        sites,
-        perspectives,
-        standings,
-        VrpWatch(settings.rov.vrp_file, settings.rov.vrp_max_age_s),
-        record=evidence.submit,
-        actor=actor,
-        now=_now,
-    )
 
 
 def _channels(settings: Settings) -> dict[str, WorkerChannel]:
