@@ -88,7 +88,7 @@ class Coordinator:
         self._limits = limits
         self._secret = secret
         self._gate = gate
-        self._fanout = Fanout(perspectives, fleet.primary, limits, self._note_late, self._stand)
+        self._fanout = Fanout(perspectives, fleet.primary, limits, self._note_late, self.stand)
 
     def today(self) -> date:
         """The date that the dated table is read with now."""
@@ -144,7 +144,8 @@ class Coordinator:
             ),
         )
 
-    def _stand(self, code: str) -> Stand:
+    def stand(self, code: str) -> Stand:
+        """What holds for a perspective now, and whether it keeps its matches from counting."""
         return Stand() if self._gate is None else self._gate.stand(code)
 
     def _rov_warnings(self, chosen: Plan) -> list[str]:

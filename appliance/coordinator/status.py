@@ -57,7 +57,10 @@ class StatusView:
         """Whether a compliant quorum is possible with what is usable now: judged as if every usable perspective matched."""
         coordinator = self._coordinator
         coordinator.perspectives.refresh()
-        down = {site.code: self._down(site.code) for site in coordinator.fleet.remotes}
+        down = {
+            site.code: self._down(site.code) or coordinator.stand(site.code).withheld
+            for site in coordinator.fleet.remotes
+        }
         own = None if self._settings.primary.kind == "caller" else self._down(coordinator.fleet.primary.code)
         verdict = judge(
             coordinator.fleet,

@@ -21,6 +21,8 @@ _PPM: Final = 1_000_000
 _CONFIDENCE: Final = 0.05
 _MIXED_BELOW: Final = 0.01
 _UNUSABLE: Final = frozenset({RoundResult.ROA, RoundResult.STALE, RoundResult.SOURCE})
+_AGAINST: Final = _UNUSABLE | {RoundResult.REACHED, RoundResult.EXPOSED, RoundResult.AMBIGUOUS}
+_DECIDED: Final = frozenset({"blocked", "reached", "mixed"})
 _WORST_FIRST: Final = (RovVerdict.NOT_FILTERING, RovVerdict.INCONCLUSIVE, RovVerdict.PARTIAL, RovVerdict.FILTERING)
 # Steps up need a full window; all others are made at once.
 _UP: Final = frozenset(
@@ -61,7 +63,7 @@ def grade(rounds: Sequence[Round]) -> Grade:
     for one in rounds:
         by_beacon.setdefault(one.beacon, []).append(one)
     beacons = tuple(_of_beacon(of) for _, of in sorted(by_beacon.items()))
-    pairs = [one for one in beacons if one.kind is BeaconKind.PAIR and one.says in {"blocked", "reached", "mixed"}]
+    pairs = [one for one in beacons if one.kind is BeaconKind.PAIR and one.says in _DECIDED]
     pending = any(one.kind is BeaconKind.PAIR and one.says == "undecided" and one.blocked for one in beacons)
     verdict, strong, reason = _verdict(pairs, _cover(beacons), pending=pending)
     n = min((one.blocked + one.reached for one in pairs), default=0)
@@ -77,21 +79,28 @@ def grade(rounds: Sequence[Round]) -> Grade:
     )
 
 
-def comes_into_force(now: RovVerdict, graded: Grade, *, rounds: int, full: int) -> bool:
-    """Whether `graded` replaces `now`: down and sideways at once, up only after `full` of the `rounds` since the last step."""
+def comes_into_force(now: RovVerdict, graded: Grade, *, fresh: int, full: int) -> bool:
+    """Whether `graded` replaces `now`: down and sideways at once, up only with a `full` window of `fresh_rounds`."""
     if graded.verdict is now:
         return False
-    return (now, graded.verdict) not in _UP or rounds >= full
+    return (now, graded.verdict) not in _UP or fresh >= full
 
 
-def full_rounds(rounds: Sequence[Round]) -> int:
-    """Counted rounds of the pair that has the fewest, among those with any that count."""
-    counted = Counter(
-        one.beacon
-        for one in rounds
-        if one.kind is BeaconKind.PAIR and one.result in {RoundResult.REACHED, RoundResult.BLOCKED}
-    )
-    return min(counted.values(), default=0)
+def fresh_rounds(rounds: Sequence[Round], graded: Grade, since: str) -> int:
+    """How many rounds speak for a step to `graded`: of the pair with the fewest, among those that decided.
+
+    For FILTERING, blocked ones since anything spoke against it; for the rest, those that count since `since` (RFC 3339).
+    """
+    if graded.verdict is RovVerdict.FILTERING:
+        counting = {RoundResult.BLOCKED}
+        against = [index for index, one in enumerate(rounds) if one.result in _AGAINST]
+        fresh = rounds[against[-1] + 1 :] if against else rounds
+    else:
+        counting = {RoundResult.BLOCKED, RoundResult.REACHED}
+        fresh = [one for one in rounds if one.at > since]
+    counted = Counter(one.beacon for one in fresh if one.result in counting)
+    deciding = [one.beacon for one in graded.beacons if one.kind is BeaconKind.PAIR and one.says in _DECIDED]
+    return min((counted[beacon] for beacon in deciding), default=0)
 
 
 def _of_beacon(rounds: Sequence[Round]) -> BeaconGrade:

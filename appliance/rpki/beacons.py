@@ -95,7 +95,7 @@ class Beacon(_Value):
 
 
 class _Document(_Value):
-    beacons: Annotated[tuple[Beacon, ...], Field(max_length=32)]
+    beacons: Annotated[tuple[Beacon, ...], Field(max_length=16)]
 
 
 def read_beacons(path: Path) -> tuple[Beacon, ...]:

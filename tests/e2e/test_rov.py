@@ -30,6 +30,13 @@ DESERVED = {
 EVERYBODY_V4 = "type filter hook forward priority 0; ip daddr {{ {v4} }} {verdict}; ip6 daddr {{ {v6} }} {verdict};"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forgotten(appliance: Appliance) -> Iterator[None]:
+    """Other tests know nothing of verdicts."""
+    yield
+    restart(appliance, forget=True, policy='"warn"', schedule="false", interval_s="2400.0")
+
+
 @pytest.fixture(autouse=True)
 def unmeasured(appliance: Appliance) -> None:
     """Every test begins without verdicts, with the lab's own settings."""
@@ -136,7 +143,7 @@ def test_silence_everywhere_is_not_filtering(appliance: Appliance) -> None:
 def test_loss_of_thirty_percent_never_makes_a_wrong_verdict(lab: Lab, appliance: Appliance) -> None:
     lossy = "type filter hook forward priority 0; numgen random mod 100 < 30 drop;"
     with ruleset(lab, "gru-lab", lossy), ruleset(lab, "syd-lab", lossy):
-        found = measure(appliance, "gru", "syd", rounds=15)
+        found = measure(appliance, "gru", "syd", rounds=8)
     for version in (4, 6):
         assert found["gru", version] in {"NOT_FILTERING", "INCONCLUSIVE"}
         assert found["syd", version] in {"FILTERING", "INCONCLUSIVE"}
@@ -166,7 +173,7 @@ def test_an_upstream_change_downgrades_within_one_round_and_takes_a_full_window_
         fallen = measure(appliance, "nyc", rounds=1)
         assert "FILTERING" not in fallen.values()
         assert measure(appliance, "nyc") == both("nyc", "NOT_FILTERING"), family(appliance, "nyc", 4)
-    assert measure(appliance, "nyc", rounds=9) == both("nyc", "NOT_FILTERING")
+    assert "FILTERING" not in measure(appliance, "nyc", rounds=9).values()
     assert measure(appliance, "nyc", rounds=1) == both("nyc", "FILTERING")
     changes = family(appliance, "nyc", 4)["history"]
     assert changes[0]["verdict"] == changes[-1]["verdict"] == "FILTERING"
@@ -184,6 +191,7 @@ def test_with_require_a_hijack_on_an_invalid_route_is_not_corroborated_by_who_do
     assert corroborating(warned) == captured
     assert {line.split(":")[0] for line in warned["warnings"] if "RPKI" in line} == captured
     restart(appliance, policy='"require"')
+    assert appliance.ask("GET", "/readyz").status_code == 503
     refused = decide(appliance, http_01("honest.example"))
     lab.clear_token("honest.example", TOKEN, server="mallory")
     assert corroborating(refused) == set()

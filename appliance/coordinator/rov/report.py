@@ -54,7 +54,8 @@ class RovView:
         )
 
     def _standing(self, code: str, vrps: Vrps | None) -> RovStanding:
-        families = tuple(one.told(version) for version, one in sorted(self._measurement.standings.of(code).items()))
+        standings, rules = self._measurement.standings.of(code), self._measurement.rules
+        families = tuple(one.told(version, rules) for version, one in sorted(standings.items()))
         verdict = worst([one.in_force.verdict for one in families])
         configured = self._configured.get(code)
         return RovStanding(

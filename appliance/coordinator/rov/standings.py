@@ -11,10 +11,12 @@ import msgspec
 
 from appliance.linux.files import write_atomically
 from appliance.model.rov import Change, FamilyStanding, Grade, Round, RoundResult, RovVerdict
-from appliance.policy.rov import comes_into_force, full_rounds, grade, window
+from appliance.policy.rov import comes_into_force, fresh_rounds, grade, window
 
 _MAX_HISTORY = 100
 _MAX_BYTES = 64 << 20
+# With rounds lost in between, a full window of those that count is longer than the window.
+_KEPT_WINDOWS = 2
 _log = logging.getLogger("mpicd.rov")
 
 Key = tuple[str, int]
@@ -50,14 +52,14 @@ class Standing:
     def add(self, rounds: Iterable[Round], rules: Rules, oldest: str) -> Grade:
         """Takes rounds in, forgets those before `oldest` (RFC 3339) and beyond the window, and grades what is left."""
         kept = [one for one in (*self.rounds, *rounds) if one.at >= oldest]
-        self.rounds = list(window(kept, rules.window_rounds))
-        return grade(self.rounds)
+        self.rounds = list(window(kept, _KEPT_WINDOWS * rules.window_rounds))
+        return grade(window(self.rounds, rules.window_rounds))
 
     def next_change(self, graded: Grade, rules: Rules, now: str) -> Change | None:
         """The change that `graded` makes, None where none is due."""
-        fresh = full_rounds([one for one in self.rounds if one.at > self.in_force.at])
+        fresh = fresh_rounds(self.rounds, graded, self.in_force.at)
         full = rules.window_rounds if self.history else rules.enrolment_rounds
-        if not comes_into_force(self.in_force.verdict, graded, rounds=fresh, full=full):
+        if not comes_into_force(self.in_force.verdict, graded, fresh=fresh, full=full):
             return None
         return Change(now, graded.verdict, graded.strong, graded.reason)
 
@@ -73,12 +75,11 @@ class Standing:
             by_beacon[one.beacon] = by_beacon.get(one.beacon, 0) + 1
         return bool(by_beacon) and min(by_beacon.values()) >= rules.enrolment_rounds
 
-    def told(self, version: int) -> FamilyStanding:
+    def told(self, version: int, rules: Rules) -> FamilyStanding:
         """For operators."""
         last = self.rounds[-1].at if self.rounds else None
-        return FamilyStanding(
-            version, self.in_force, grade(self.rounds), len(self.rounds), last, tuple(reversed(self.history))
-        )
+        graded = grade(window(self.rounds, rules.window_rounds))
+        return FamilyStanding(version, self.in_force, graded, len(self.rounds), last, tuple(reversed(self.history)))
 
 
 class Standings:

@@ -14,7 +14,7 @@ from appliance.policy.rov import (
     MIN_ROUNDS,
     bound_ppm,
     comes_into_force,
-    full_rounds,
+    fresh_rounds,
     grade,
     p_value_ppm,
     window,
@@ -152,17 +152,34 @@ def told(verdict: RovVerdict) -> Grade:
 
 def test_steps_down_are_made_at_once_and_steps_up_after_a_full_window() -> None:
     for worse in (NOT_FILTERING, PARTIAL, INCONCLUSIVE):
-        assert comes_into_force(FILTERING, told(worse), rounds=0, full=10)
-        assert not comes_into_force(worse, told(FILTERING), rounds=9, full=10)
-        assert comes_into_force(worse, told(FILTERING), rounds=10, full=10)
-    assert not comes_into_force(NOT_FILTERING, told(PARTIAL), rounds=9, full=10)
-    assert comes_into_force(PARTIAL, told(NOT_FILTERING), rounds=0, full=10)
-    assert not comes_into_force(PARTIAL, told(PARTIAL), rounds=99, full=10)
+        assert comes_into_force(FILTERING, told(worse), fresh=0, full=10)
+        assert not comes_into_force(worse, told(FILTERING), fresh=9, full=10)
+        assert comes_into_force(worse, told(FILTERING), fresh=10, full=10)
+    assert not comes_into_force(NOT_FILTERING, told(PARTIAL), fresh=9, full=10)
+    assert comes_into_force(PARTIAL, told(NOT_FILTERING), fresh=0, full=10)
+    assert not comes_into_force(PARTIAL, told(PARTIAL), fresh=99, full=10)
 
 
-def test_a_full_window_is_that_of_the_pair_with_the_fewest_rounds() -> None:
-    assert full_rounds(blocked("alpha", 10) + reached("beta", 3) + cover(A)) == 3
-    assert full_rounds(rounds("alpha", RoundResult.LOST, 10)) == 0
+SINCE = "2026-11-20T00:00:00.000000Z"
+
+
+def fresh(seen: list[Round], since: str = SINCE) -> int:
+    return fresh_rounds(seen, grade(seen), since)
+
+
+def test_fresh_rounds_are_those_since_anything_spoke_against_filtering() -> None:
+    assert fresh(blocked("alpha", 10) + blocked("beta", 7) + cover(A)) == 7
+    graded = grade(blocked("alpha", 10) + blocked("beta", 10))
+    for against in (reached("beta", 1), rounds("beta", RoundResult.ROA, 1), cover(B, 1)):
+        seen = blocked("alpha", 9) + blocked("beta", 9) + against + blocked("alpha", 4) + blocked("beta", 3)
+        assert fresh_rounds(seen, graded, SINCE) == 3
+    lost = blocked("alpha", 5) + rounds("alpha", RoundResult.LOST, 20, 1) + blocked("alpha", 5) + blocked("beta")
+    assert fresh(lost) == 10
+
+
+def test_fresh_rounds_of_the_rest_are_those_since_the_last_step() -> None:
+    seen = reached("alpha", 4) + blocked("alpha", 4) + reached("beta")
+    assert (fresh(seen), fresh(seen, "2026-11-22T00:00:00.000000Z")) == (8, 0)
 
 
 def test_an_egress_takes_its_worst() -> None:
