@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from tests.lab import names, rpki, state, topology, web
 from tests.lab.addresses import network
 from tests.lab.model import Egress
+from tests.lab.places import ECHO_PORT, Delays
 
 USERS: Final = {
     "mpicd": 64101,
@@ -45,8 +46,9 @@ class KeyPair:
         )
 
 
-def write_all(root: Path, extra: Mapping[str, Mapping[str, Any]] | None = None) -> Path:
+def write_all(root: Path, extra: Mapping[str, Mapping[str, Any]] | None = None, delays: Delays | None = None) -> Path:
     """Make keys and files below `root`; the path of `appliance.toml`. `extra`: keys that are added to the file's tables."""
+    state.write_text(routing_file(), routing_dump())
     keys = state.directory("appliance", "keys", mode=0o700)
     peers = []
     for index, egress in enumerate(topology.EGRESSES):
@@ -58,6 +60,8 @@ def write_all(root: Path, extra: Mapping[str, Mapping[str, Any]] | None = None) 
     state.write_text(beacons_file(), json.dumps({"beacons": _beacons()}, indent=1))
     path = root / "appliance.toml"
     document = _appliance(root, peers)
+    if delays is not None:
+        delays.configure(document)
     for table, keys_and_values in (extra or {}).items():
         document[table] = document.get(table, {}) | keys_and_values
     state.write_text(path, toml(document))
@@ -95,6 +99,19 @@ def _side(host: str, name: str, asn: int, number: int) -> dict[str, Any]:
     }
 
 
+def routing_file() -> Path:
+    """The whole routing table of the lab, as route collectors see it."""
+    return state.STATE_DIR / "riswhoisdump"
+
+
+def routing_dump() -> str:
+    """It in the form of RIPE's riswhoisdump: origin, prefix, number of peers."""
+    lines = [
+        f"{system.asn}\t{one}\t300\n" for system in topology.SYSTEMS for prefix in system.prefixes for one in prefix
+    ]
+    return "% the routing table of the lab\n" + "".join(lines)
+
+
 def toml(document: Mapping[str, Any]) -> str:
     """A TOML document of strings, numbers, booleans, lists of them, tables and lists of tables."""
     return "".join(_tables(document, ""))
@@ -128,7 +145,7 @@ def _place(place: Any) -> dict[str, Any]:
 
 
 def _inner(index: int, end: int) -> tuple[str, str]:
-    """Inner addresses of tunnel `index`: end 1 is the egress node's, end 2 the appliance's."""
+    """Inner addresses of tunnel `index`: end 1 is the egress node's, ends 2 and 3 the appliance's, one for each key."""
     return f"10.77.{index}.{end}", f"fd77:{index:x}::{end}"
 
 
@@ -149,6 +166,7 @@ def _appliance(root: Path, perspectives: list[dict[str, Any]]) -> dict[str, Any]
             "uplink": primary.interface,
             "addresses": [f"{primary.address.v4}/24", f"{primary.address.v6}/64"],
             "gateways": list(primary.gateway),
+            "origin_asn": primary.origin_asn,
         },
         "perspectives": perspectives,
         "resolver": {
@@ -157,7 +175,10 @@ def _appliance(root: Path, perspectives: list[dict[str, Any]]) -> dict[str, Any]
         },
         "targets": {"special_purpose_exceptions": list(EXCEPTIONS), "user_agent": "mpic-appliance (lab)"},
         "anchors": [{"url": f"http://{anchor.host}/"} for anchor in topology.ANCHORS],
+        "routing": {"files": [routing_file()]},
         "caa": {"issuer_domains": [topology.CA_DOMAIN]},
+        # The lab is to run on any machine, also where nothing synchronises the clock.
+        "clock": {"require_synchronised": False},
         "limits": {"probe_interval_s": 1.0},
         "rov": {
             "vrp_file": rpki.vrp_file(),
@@ -181,6 +202,7 @@ def _perspective(egress: Egress, index: int, keys: Path, public_key: str) -> dic
         "provider": egress.provider,
         "upstreams": list(egress.upstream_asns),
         "origin_asn": egress.origin_asn,
+        "attested_on": "2026-11-01",
         "egress_addresses": list(egress.address),
         "place": _place(egress.place),
         "wireguard": {
@@ -190,6 +212,7 @@ def _perspective(egress: Egress, index: int, keys: Path, public_key: str) -> dic
             "endpoint": f"{egress.address.v4}:{egress.endpoint_port}",
             "listen_port": 51900 + index,
             "addresses": [f"{_inner(index, 2)[0]}/32", f"{_inner(index, 2)[1]}/128"],
+            "second_addresses": [f"{_inner(index, 3)[0]}/32", f"{_inner(index, 3)[1]}/128"],
             "peer_addresses": list(_inner(index, 1)),
         },
     }
@@ -200,6 +223,7 @@ def _egress(egress: Egress, index: int, keys: Path, public_key: str) -> str:
     return toml(
         {
             "special_purpose_exceptions": list(EXCEPTIONS),
+            "echo": {"port": ECHO_PORT},
             "uplink": {"interface": "uplink0", "egress_addresses": list(egress.address)},
             "interfaces": [
                 {

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Literal
 
-import msgspec
-
+from appliance.coordinator.proofs import UNOPPOSED, Standing
 from appliance.coordinator.rov.measurement import Measurement
-from appliance.evidence.record import Attempt, InForce
 from appliance.model.rov import RovVerdict
 
-_EXPOSED = frozenset({RovVerdict.NOT_FILTERING, RovVerdict.PARTIAL})
-
-
-class Stand(msgspec.Struct, frozen=True):
-    """What holds for one perspective during one attempt. `withheld`: why its match does not count, None where it does."""
-
-    rov: InForce | None = None
-    withheld: str | None = None
-
-    def marked(self, attempt: Attempt) -> Attempt:
-        """`attempt` with what held when it was asked."""
-        if self.rov is None and self.withheld is None:
-            return attempt
-        withheld = self.withheld if attempt.observation.corroborates else None
-        return msgspec.structs.replace(attempt, rov=self.rov, withheld=withheld)
+_EXPOSED = frozenset({RovVerdict.NOT_FILTERING.value, RovVerdict.PARTIAL.value})
 
 
 class RovGate:
@@ -36,15 +21,18 @@ class RovGate:
         self._policy = policy
         self._primary = primary
 
-    def stand(self, code: str) -> Stand:
-        """What holds for `code` now. What was never measured is not FILTERING."""
+    def over(self, standings: Mapping[str, Standing]) -> Mapping[str, Standing]:
+        """`standings` with the verdicts in force, and what `require` makes of them. What was never measured is not FILTERING."""
+        codes = dict.fromkeys((*standings, *self._measurement.sites))
+        return {code: self._over(code, standings.get(code, UNOPPOSED)) for code in codes}
+
+    def _over(self, code: str, standing: Standing) -> Standing:
         found = self._measurement.in_force(code)
-        if self._policy != "require" or code == self._primary:
-            return Stand(found)
+        withheld = standing.withheld
         verdict = RovVerdict.INCONCLUSIVE.value if found is None else found.verdict
-        if verdict == RovVerdict.FILTERING:
-            return Stand(found)
-        return Stand(found, f"route origin validation is required, and its path is {verdict}")
+        if self._policy == "require" and code != self._primary and verdict != RovVerdict.FILTERING and withheld is None:
+            withheld = f"route origin validation is required, and its path is {verdict}"
+        return replace(standing, rov=found, withheld=withheld)
 
     def warnings(self, codes: Iterable[str]) -> list[str]:
         """With the policy `warn`: who was asked although invalid routes are known to reach it."""

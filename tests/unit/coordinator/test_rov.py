@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from appliance.config import RovConfig
+from appliance.coordinator.proofs import Standing
 from appliance.coordinator.rov.gate import RovGate
 from appliance.coordinator.rov.measurement import Measurement, Site
 from appliance.coordinator.rov.schedule import pause_s
@@ -228,12 +229,15 @@ async def test_require_withholds_from_remotes_that_do_not_filter(tmp_path: Path)
     for code in ("ams", "nyc"):
         await bench.measure(code)
     require = RovGate(bench.measurement, "require", primary="gru")
-    assert require.stand("ams").withheld is None
-    assert "NOT_FILTERING" in (require.stand("nyc").withheld or "")
-    assert require.stand("unknown").withheld is not None
-    assert require.stand("gru").withheld is None
+    stands = require.over({"ams": Standing("its place is not proven"), "new": Standing()})
+    assert stands["ams"].withheld == "its place is not proven"
+    assert require.over({})["ams"].withheld is None
+    assert "NOT_FILTERING" in (stands["nyc"].withheld or "")
+    assert stands["new"].withheld is not None
+    assert stands["gru"].withheld is None
+    assert stands["nyc"].rov == bench.measurement.in_force("nyc")
     warn = RovGate(bench.measurement, "warn", primary="gru")
-    assert warn.stand("nyc").withheld is None
+    assert warn.over({})["nyc"].withheld is None
     assert warn.warnings(["ams", "nyc"]) == ["nyc: RPKI-invalid routes reach its path (NOT_FILTERING)"]
     assert RovGate(bench.measurement, "record", primary="gru").warnings(["nyc"]) == []
     assert bench.measurement.standings.by_key["nyc", 4].in_force.verdict is RovVerdict.NOT_FILTERING
