@@ -43,7 +43,10 @@ class PlaceConfig(_Section):
 
 
 class WireGuardConfig(_Section):
-    """One tunnel. `addresses` are the inner ones of the appliance, `peer_addresses` the egress node's inner ones."""
+    """One tunnel. `addresses` are the inner ones of the appliance, `peer_addresses` the egress node's inner ones.
+
+    `second_addresses`: the appliance's inner ones with the key of the second slot; without them keys cannot be rotated.
+    """
 
     interface: InterfaceName
     private_key_file: Path
@@ -52,6 +55,7 @@ class WireGuardConfig(_Section):
     endpoint: HostPort
     listen_port: Port
     addresses: Annotated[tuple[IpInterface, ...], Field(min_length=1)]
+    second_addresses: tuple[IpInterface, ...] = ()
     peer_addresses: Annotated[tuple[IpAddress, ...], Field(min_length=1)]
     mtu: Annotated[int, Field(ge=1280, le=1420)] = 1280
     persistent_keepalive_s: Annotated[int, Field(ge=1, le=120)] = 25
@@ -192,6 +196,14 @@ class TimeLimits(_Section):
     place_interval_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
 
 
+class ClockConfig(_Section):
+    """With `require_synchronised` the appliance is not ready while the kernel's clock has been without synchronisation
+    (adjtimex(2)) for more than `grace_s` seconds: evidence bears its time, and the BRs' dates go by it."""
+
+    require_synchronised: bool = True
+    grace_s: Annotated[int, Field(ge=0, le=86400)] = 600
+
+
 class ApiConfig(_Section):
     """Where the CA calls (`socket`), and where `mpicctl` does (`operator_socket`)."""
 
@@ -230,6 +242,7 @@ class Settings(BaseSettings):
     routing: RoutingConfig | None = None
     caa: CaaConfig
     limits: TimeLimits = TimeLimits()
+    clock: ClockConfig = ClockConfig()
     api: ApiConfig = ApiConfig()
     evidence: EvidenceConfig = EvidenceConfig()
 
@@ -237,6 +250,11 @@ class Settings(BaseSettings):
     def tunnel_report(self) -> Path:
         """Where the tunnel daemon publishes `appliance.model.tunnel.TunnelReport`."""
         return self.runtime_directory / "tunnels.json"
+
+    @property
+    def tunnel_control(self) -> Path:
+        """Where the tunnel daemon takes the operators' requests about keys."""
+        return self.runtime_directory / "tunneld.sock"
 
     @property
     def database(self) -> Path:

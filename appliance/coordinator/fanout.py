@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
@@ -34,6 +35,8 @@ LateSink = Callable[[Question, Observation], None]
 class Fanout:
     """Runs attempts. `on_late` is given each observation that arrives after its attempt was judged.
 
+    `asking`: how many attempts under way include each remote.
+
     `standing`: what stands against perspectives, by code; it is asked when they are asked, and when they are judged.
     """
 
@@ -47,11 +50,22 @@ class Fanout:
         self._standing = standing
         self._run = uuid.uuid4().hex
         self._numbers = itertools.count(1)
+        self.asking: Counter[str] = Counter()
 
     async def attempt(
         self, question: Question, chosen: Plan, rules: Rules, *, now: datetime, within_s: float
     ) -> Judged:
         """One fresh attempt. Takes at most `within_s`, and then a tenth of it for what late perspectives saw."""
+        codes = [site.code for site in chosen.remotes]
+        self.asking.update(codes)
+        try:
+            return await self._attempt(question, chosen, rules, now=now, within_s=within_s)
+        finally:
+            self.asking.subtract(codes)
+
+    async def _attempt(
+        self, question: Question, chosen: Plan, rules: Rules, *, now: datetime, within_s: float
+    ) -> Judged:
         asked = Round(
             f"{self._run}-{next(self._numbers)}", method_of(question.check), now, asyncio.get_running_loop().time()
         )

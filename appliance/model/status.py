@@ -29,12 +29,22 @@ class LastCheck(msgspec.Struct, frozen=True):
     elapsed_us: int
 
 
+class Drain(msgspec.Struct, frozen=True):
+    """Who took a perspective out of service, and since when (RFC 3339 UTC). `login`: "" where that user has none."""
+
+    since: str
+    uid: int
+    login: str
+
+
 class PerspectiveStatus(msgspec.Struct, frozen=True):
     """One perspective now. `ready`: it can be asked; `reason` says why not, "" where it can.
 
     `provider` is "" for the primary. `handshake_age_s`: seconds since the tunnel's last handshake, None = none or no tunnel.
     `expected_egress_addresses`: as configured, to compare with `worker.egress_addresses`, which the outside saw. `tunnel`
-    and `worker` are what those processes say of themselves, None where they say nothing.
+    and `worker` are what those processes say of themselves, None where they say nothing. `drained`: it is asked nothing,
+    whatever its health. `healthy`: it could be asked, were it not
+    drained. `in_flight`: attempts under way that include it.
     """
 
     code: str
@@ -50,6 +60,9 @@ class PerspectiveStatus(msgspec.Struct, frozen=True):
     tunnel: TunnelStatus | None
     worker: WorkerStatus | None
     last_check: LastCheck | None
+    healthy: bool = True
+    drained: Drain | None = None
+    in_flight: int = 0
 
 
 class Readiness(msgspec.Struct, frozen=True):

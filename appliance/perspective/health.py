@@ -16,6 +16,7 @@ from appliance.perspective.anchors import Anchors
 from appliance.perspective.assignment import Assignment
 from appliance.perspective.guard import Guard, View
 from appliance.perspective.path import PathState, probe
+from appliance.perspective.root_anchor import root_anchor_problem
 from appliance.perspective.unbound_control import ResolverRefused, flush_infrastructure
 
 STEP = "confinement"
@@ -60,6 +61,7 @@ class Health:
         self._path = PathState(must_answer=assignment.far_must_answer)
         self._path_problem = "no answer from the far end of the path yet"
         self._resolver_problem: str | None = None
+        self._root_anchor_problem: str | None = None
         self._settled = False
         self._stopping = False
         self._seen_epoch = guard.look().epoch
@@ -128,6 +130,7 @@ class Health:
             anchored_at=self._anchors.seen_at(),
             path_rtt_us=self._path.rtt_us,
             netns_inode=self._guard.own_inode,
+            root_anchor_problem=self._root_anchor_problem,
             confined=not view.findings.excess,
             path_up=view.intact and self._path.up,
             measured=self._measured(),
@@ -144,7 +147,7 @@ class Health:
             return (self._resolver_problem,)
         if not self._settled:
             return ("the resolver has not yet forgotten the last outage",)
-        return self._anchors.reasons()
+        return self._anchors.reasons() if self._root_anchor_problem is None else (self._root_anchor_problem,)
 
     async def _probe(self) -> None:
         interval_s = self._limits.probe_interval_s
@@ -198,6 +201,7 @@ class Health:
         while True:
             await asyncio.sleep(self._limits.probe_interval_s * (2 if self.status.ready else 1))
             if self._settled:
+                self._root_anchor_problem = await root_anchor_problem(self._asks, self._root_anchor_problem)
                 await self._anchors.ask_all()
                 self._publish()
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import combinations
 from types import MappingProxyType
@@ -36,6 +36,10 @@ class Fleet:
             if site.code == code:
                 return site
         raise KeyError(code)
+
+    def without(self, codes: Collection[str]) -> Fleet:
+        """The same fleet less the remotes in `codes`."""
+        return replace(self, remotes=tuple(site for site in self.remotes if site.code not in codes))
 
     def nearest(self, code: str) -> tuple[str, int]:
         """The perspective nearest to `code`, and how many metres away it is."""

@@ -112,7 +112,7 @@ def _place(place: Any) -> dict[str, Any]:
 
 
 def _inner(index: int, end: int) -> tuple[str, str]:
-    """Inner addresses of tunnel `index`: end 1 is the egress node's, end 2 the appliance's."""
+    """Inner addresses of tunnel `index`: end 1 is the egress node's, ends 2 and 3 the appliance's, one for each key."""
     return f"10.77.{index}.{end}", f"fd77:{index:x}::{end}"
 
 
@@ -144,6 +144,8 @@ def _appliance(root: Path, perspectives: list[dict[str, Any]]) -> dict[str, Any]
         "anchors": [{"url": f"http://{anchor.host}/"} for anchor in topology.ANCHORS],
         "routing": {"files": [routing_file()]},
         "caa": {"issuer_domains": [topology.CA_DOMAIN]},
+        # The lab is to run on any machine, also where nothing synchronises the clock.
+        "clock": {"require_synchronised": False},
         "limits": {"probe_interval_s": 1.0},
         "api": {"socket": root / "run" / "api.sock", "operator_socket": root / "run" / "operator.sock"},
     }
@@ -166,6 +168,7 @@ def _perspective(egress: Egress, index: int, keys: Path, public_key: str) -> dic
             "endpoint": f"{egress.address.v4}:{egress.endpoint_port}",
             "listen_port": 51900 + index,
             "addresses": [f"{_inner(index, 2)[0]}/32", f"{_inner(index, 2)[1]}/128"],
+            "second_addresses": [f"{_inner(index, 3)[0]}/32", f"{_inner(index, 3)[1]}/128"],
             "peer_addresses": list(_inner(index, 1)),
         },
     }

@@ -95,6 +95,7 @@ class FakeWorker:
     answers_cancel: bool = True
     ready: bool = True
     netns_inode: int = 7
+    root_anchor_problem: str | None = None
     asked: list[CheckRequest] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     server: Server | None = None
@@ -111,14 +112,25 @@ class FakeWorker:
     def say(self) -> None:
         """Tells its status again."""
         assert self.server is not None
-        self.server.broadcast(self._status())
+        self.server.broadcast(Status(self.status))
 
-    def _status(self) -> Status:
+    @property
+    def status(self) -> WorkerStatus:
+        """What it says of itself."""
         reasons = () if self.ready else ("the tunnel's default route is gone",)
-        return Status(WorkerStatus(self.code, self.ready, reasons, ("198.51.100.7",), None, 1000, self.netns_inode))
+        return WorkerStatus(
+            self.code,
+            self.ready,
+            reasons,
+            ("198.51.100.7",),
+            None,
+            1000,
+            self.netns_inode,
+            root_anchor_problem=self.root_anchor_problem,
+        )
 
     def _on_connect(self, connection: Connection) -> None:
-        connection.send(self._status())
+        connection.send(Status(self.status))
 
     def _on_message(self, connection: Connection, message: ToWorker) -> None:
         if isinstance(message, Ask):
