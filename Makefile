@@ -15,11 +15,11 @@ demo: setup ## the main job: an emulated Internet, six perspectives, a BGP hijac
 
 test: setup ## everything: lint, types, unit, system and end-to-end tests (root)
 	@$(MAKE) --no-print-directory lint-only
-	@$(PYTHON) -m pytest -v -m "not soak"
+	@$(PYTHON) -m pytest -v -m "not soak" tests/unit tests
 
 unit: ## tests without root and without network
 	@.ci/setup --python-only
-	@$(PYTHON) -m pytest -q tests/unit
+	@$(PYTHON) -m pytest -q -m "not soak" tests/unit
 
 lint: ## ruff, strict mypy, import-linter
 	@.ci/setup --python-only

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
 from appliance.api.errors import HttpError, Issue, Malformed
 from appliance.api.http import Handler, HttpRequest, HttpResponse, Routes, json_response
+from appliance.api.json import parse_object
 from appliance.api.metrics import Metrics
 from appliance.api.openmpic.request import Terms, parse_request
 from appliance.api.openmpic.response import response_of
 from appliance.config import Settings
 from appliance.coordinator.coordinator import Coordinator
 from appliance.coordinator.status import Counts, StatusView
+from appliance.coordinator.store import Prunes
 from appliance.errors import BadRequest, EvidenceUnavailable
+from appliance.evidence.actor import actor_of
+from appliance.evidence.retention import segment_object
 from appliance.model.check import method_of
 
 _RETRY_AFTER_S = b"1"
@@ -22,9 +27,10 @@ _METRICS_TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 class Api:
     """The handlers of both sockets over one coordinator."""
 
-    def __init__(self, settings: Settings, coordinator: Coordinator, view: StatusView) -> None:
+    def __init__(self, settings: Settings, coordinator: Coordinator, view: StatusView, store: Prunes) -> None:
         self._coordinator = coordinator
         self._view = view
+        self._store = store
         self._issuer_domains = settings.caa.issuer_domains
         self._caller_is_primary = settings.primary.kind == "caller"
         self._most_in_flight = settings.api.concurrent_requests
@@ -47,6 +53,7 @@ class Api:
             "/status": {"GET": self._status},
             "/perspectives": {"GET": self._perspectives},
             "/metrics": {"GET": self._metrics},
+            "/evidence/prune": {"POST": self._prune},
         }
 
     async def _mpic(self, request: HttpRequest) -> HttpResponse:
@@ -94,6 +101,20 @@ class Api:
 
     async def _perspectives(self, _request: HttpRequest) -> HttpResponse:
         return json_response(self._view.perspective_set())
+
+    async def _prune(self, request: HttpRequest) -> HttpResponse:
+        document = parse_object(request.body)
+        try:
+            before = datetime.fromisoformat(document["before"])
+            if before.tzinfo is None:
+                raise ValueError
+        except (KeyError, TypeError, ValueError) as error:
+            raise Malformed([Issue.of(("before",), "an RFC 3339 time with its offset is required")]) from error
+        try:
+            segment = await self._store.prune(before, self._coordinator.clock.now(), actor_of(request.uid))
+        except BadRequest as error:
+            raise Malformed([Issue.of((error.field,), error.rule)]) from error
+        return json_response(segment_object(segment))
 
     async def _metrics(self, _request: HttpRequest) -> HttpResponse:
         status = self._view.status(Counts(self.metrics.in_flight, self.metrics.decisions.total()))

@@ -11,6 +11,7 @@ import typer
 from appliance import __version__
 from appliance.cli import check, configuration, perspectives, status
 from appliance.cli.context import Invocation
+from appliance.cli.evidence import app as evidence_app
 from appliance.config import DEFAULT_PATH
 from appliance.errors import ApplianceError
 
@@ -28,6 +29,7 @@ app.command("status")(status.status)
 app.command("perspectives")(perspectives.perspectives)
 app.add_typer(check.app, name="check")
 app.add_typer(configuration.app, name="config")
+app.add_typer(evidence_app, name="evidence")
 
 
 def _version(wanted: bool) -> None:

@@ -129,6 +129,17 @@ class CaaConfig(_Section):
     issuer_domains: Annotated[tuple[DomainName, ...], Field(min_length=1)]
 
 
+class EvidenceConfig(_Section):
+    """When the chain of evidence gets a signed checkpoint, and where else than to the store and the journal it goes.
+
+    `checkpoint_file`: a line is appended for each; make it append-only (`chattr +a`) or let it lie on another machine.
+    """
+
+    checkpoint_file: Path | None = None
+    checkpoint_records: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    checkpoint_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+
+
 class TimeLimits(_Section):
     """Seconds. `check_s`: one perspective's whole check. `straggler_s`: how long a known decision waits for late
     observations. `answer_s`: the whole answer, always; CA software gives up at 10 s. `anchor_valid_s`: how long what an
@@ -182,6 +193,7 @@ class Settings(BaseSettings):
     caa: CaaConfig
     limits: TimeLimits = TimeLimits()
     api: ApiConfig = ApiConfig()
+    evidence: EvidenceConfig = EvidenceConfig()
 
     @property
     def tunnel_report(self) -> Path:

@@ -30,11 +30,11 @@ from appliance.coordinator.perspectives import Perspectives
 from appliance.coordinator.records import InForce, life_event, perspective_set_event
 from appliance.coordinator.selection import load_secret
 from appliance.coordinator.status import StatusView
+from appliance.coordinator.store import Store, open_store
 from appliance.coordinator.tunnels import TunnelWatch
 from appliance.errors import ApplianceError, ConfigError, ConfinementBroken
 from appliance.evidence.actor import actor_of
 from appliance.evidence.record import EventType, PerspectiveSetRef, Software, utc_text
-from appliance.evidence.writer import EvidenceWriter
 from appliance.ipc import WorkerChannel
 from appliance.linux.clock import ClockState, clock_state
 from appliance.linux.users import NoSuchUser, find_user
@@ -88,10 +88,10 @@ def start(path: Path) -> None:
     fleet = compliant_fleet(path, settings, policy_day(_now(), None, BUILT))
     secret = load_secret(settings.coordinator_directory / "selection.key")
     software = Software(__version__, hashlib.sha256(path.read_bytes()).hexdigest())
-    evidence = EvidenceWriter.open(settings.database)
-    compliant_fleet(path, settings, policy_day(_now(), evidence.newest_record_time(), BUILT))
+    store = open_store(settings)
+    compliant_fleet(path, settings, policy_day(_now(), store.writer.newest_record_time(), BUILT))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, fleet, evidence, software, secret))
+        runner.run(serve(settings, fleet, store, software, secret))
 
 
 def compliant_fleet(path: Path, settings: Settings, day: date) -> Fleet:
@@ -106,16 +106,21 @@ def compliant_fleet(path: Path, settings: Settings, day: date) -> Fleet:
     return fleet
 
 
-async def serve(settings: Settings, fleet: Fleet, evidence: EvidenceWriter, software: Software, secret: bytes) -> None:
+async def serve(settings: Settings, fleet: Fleet, store: Store, software: Software, secret: bytes) -> None:
     """Answers on both sockets until SIGTERM or SIGINT, then finishes what it accepted."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    actor = actor_of()
+    actor, evidence = actor_of(), store.writer
     async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(evidence.close)
+        stack.push_async_callback(store.close)
         receipt = await evidence.submit(perspective_set_event(fleet, actor, time=utc_text(_now())))
         await evidence.submit(life_event(EventType.START, actor, software, (), time=utc_text(_now())))
+        last = settings.coordinator_directory / "configuration.sha256"
+        if (before := changed_configuration(last, software.configuration_sha256)) is not None:
+            facts = (("configuration_sha256_before", before),)
+            await evidence.submit(life_event(EventType.CONFIGURATION, actor, software, facts, time=utc_text(_now())))
+            last.write_text(software.configuration_sha256, encoding="ascii")
         perspectives = Perspectives(_channels(settings), TunnelWatch(settings.tunnel_report))
         perspectives.start()
         stack.push_async_callback(perspectives.close)
@@ -129,7 +134,7 @@ async def serve(settings: Settings, fleet: Fleet, evidence: EvidenceWriter, soft
             clock=Clock(_now, _clock_state, BUILT),
             secret=secret,
         )
-        api = Api(settings, coordinator, StatusView(settings, coordinator, software.configuration_sha256))
+        api = Api(settings, coordinator, StatusView(settings, coordinator, software.configuration_sha256), store)
         server = HttpServer(settings.api.concurrent_requests + _SPARE_CONNECTIONS)
         stack.push_async_callback(server.stop, settings.limits.answer_s)
         await server.listen(settings.api.socket, settings.users.api_group, Application(api.callers()))
@@ -142,6 +147,12 @@ async def serve(settings: Settings, fleet: Fleet, evidence: EvidenceWriter, soft
         notify("STOPPING=1")
         await server.stop(settings.limits.answer_s)
         await evidence.submit(life_event(EventType.STOP, actor, software, (), time=utc_text(_now())))
+
+
+def changed_configuration(last: Path, current: str) -> str | None:
+    """The hash in the file `last` ("" where there is none) if it is not `current`; None where nothing changed."""
+    before = last.read_text(encoding="ascii") if last.exists() else ""
+    return None if before == current else before
 
 
 async def _until(stopping: asyncio.Event) -> None:

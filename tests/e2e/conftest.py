@@ -13,7 +13,7 @@ from tests.lab.appliance import Appliance
 CACHE_MAX_TTL_S = 2
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab() -> Iterator[Lab]:
     if os.geteuid() != 0:
         pytest.skip("needs root: network namespaces")
@@ -21,7 +21,7 @@ def lab() -> Iterator[Lab]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def appliance(lab: Lab) -> Iterator[Appliance]:
     running = Appliance(lab.step)
     try:

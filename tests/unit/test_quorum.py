@@ -14,7 +14,7 @@ from appliance.policy.fleet import fleet_of, shortfalls
 from appliance.policy.quorum import judge
 
 PLACES = {
-    "zrh": (Rir.RIPE_NCC, "CH", 47.4, 8.5),
+    "waw": (Rir.RIPE_NCC, "PL", 52.2, 21.0),
     "ams": (Rir.RIPE_NCC, "NL", 52.4, 4.9),
     "nyc": (Rir.ARIN, "US", 40.7, -74.0),
     "sin": (Rir.APNIC, "SG", 1.35, 103.8),
@@ -32,7 +32,7 @@ def site(code: str) -> Site:
     return Site(code, Place(code, country, round(latitude * 1e6), round(longitude * 1e6)), rir)
 
 
-FLEET = fleet_of(site("zrh"), [site(code) for code in PLACES if code != "zrh"])
+FLEET = fleet_of(site("waw"), [site(code) for code in PLACES if code != "waw"])
 REMOTES = [remote.code for remote in FLEET.remotes]
 DAYS = st.dates(date(2025, 3, 15), date(2028, 1, 1)) | st.sampled_from(
     [date.fromisoformat(row.since) + timedelta(days=offset) for row in ROWS for offset in (-1, 0)]
@@ -89,20 +89,20 @@ def test_both_sides_of_each_change(day: str, attempted: int, missing: int, valid
 
 
 def test_one_region_is_refused_with_its_reason() -> None:
-    fleet = fleet_of(site("nyc"), [site(code) for code in ("zrh", "ams", "mad", "hel", "gru")])
-    remotes = dict.fromkeys(("zrh", "ams", "mad", "hel"), True) | {"gru": False}
+    fleet = fleet_of(site("nyc"), [site(code) for code in ("waw", "ams", "mad", "hel", "gru")])
+    remotes = dict.fromkeys(("waw", "ams", "mad", "hel"), True) | {"gru": False}
     verdict = judge(fleet, date(2026, 12, 15), primary_passed=True, remotes=remotes)
     assert not verdict.is_valid
     assert any("RIR" in reason for reason in verdict.reasons)
 
 
 def test_a_set_that_cannot_comply_is_named() -> None:
-    near = fleet_of(site("zrh"), [site(code) for code in ("ams", "bru", "nyc", "sin", "gru")])
+    near = fleet_of(site("waw"), [site(code) for code in ("ams", "bru", "nyc", "sin", "gru")])
     assert [line for line in shortfalls(near, date(2026, 12, 15)) if "ams and bru" in line and "500 km" in line]
-    few = fleet_of(site("zrh"), [site(code) for code in ("ams", "nyc", "sin", "gru")])
+    few = fleet_of(site("waw"), [site(code) for code in ("ams", "nyc", "sin", "gru")])
     assert shortfalls(few, date(2026, 12, 14)) == []
     assert shortfalls(few, date(2026, 12, 15))
-    assert shortfalls(fleet_of(site("nyc"), [site(c) for c in ("zrh", "ams", "mad", "hel")]), date(2026, 11, 1))
+    assert shortfalls(fleet_of(site("nyc"), [site(c) for c in ("waw", "ams", "mad", "hel")]), date(2026, 11, 1))
 
 
 def test_the_clock_before_the_table_asks_for_no_less() -> None:

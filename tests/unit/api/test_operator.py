@@ -95,3 +95,17 @@ async def test_metrics_are_prometheus_text(tmp_path: Path) -> None:
         assert 'mpic_observations_total{perspective="home",outcome="match"} 1' in lines
         assert "mpic_decision_duration_seconds_count 1" in lines
         assert (await on.callers.get("/metrics")).status_code == 404
+
+
+async def test_pruning_is_for_operators_and_names_what_is_wrong(tmp_path: Path) -> None:
+    async with serving(tmp_path) as on:
+        assert (await on.callers.post("/evidence/prune", json={"before": "2000-01-01T00:00:00Z"})).status_code == 404
+        done = await on.operators.post("/evidence/prune", json={"before": "2000-01-01T00:00:00Z"})
+        assert (done.status_code, done.json()["file"]) == (200, None)
+        for body in ({}, {"before": 5}, {"before": "yesterday"}, {"before": "2026-01-01"}):
+            refused = await on.operators.post("/evidence/prune", json=body)
+            assert refused.status_code == 400
+            assert refused.json()["validation_issues"][0]["loc"] == ["before"]
+        young = await on.operators.post("/evidence/prune", json={"before": "2026-01-01T00:00:00Z"})
+        assert young.status_code == 400
+        assert "must be kept" in young.text
