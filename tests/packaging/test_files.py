@@ -14,15 +14,15 @@ import pytest
 from appliance.config import load
 from appliance.policy.fleet import fleet_from, shortfalls
 from egress.config import EgressConfig
-from tests.packaging.conftest import REPOSITORY
 
+REPOSITORY = Path(__file__).parents[2]
 PACKAGING = REPOSITORY / "packaging"
-_LAST_ROW_SINCE = "2026-12-15"
+DAY_OF_LAST_ROW = date(2026, 12, 15)
 
 
 def test_the_appliances_example_complies() -> None:
     fleet = fleet_from(load(PACKAGING / "examples" / "appliance.toml"))
-    assert shortfalls(fleet, date.fromisoformat(_LAST_ROW_SINCE)) == []
+    assert shortfalls(fleet, DAY_OF_LAST_ROW) == []
 
 
 def test_the_egress_nodes_example_is_valid() -> None:
