@@ -21,7 +21,7 @@ def debs() -> dict[str, Path]:
     """The package files by package name. `MPIC_DEBS` names a directory with some that are built already."""
     directory = Path(os.environ.get("MPIC_DEBS", REPOSITORY / "build" / "deb"))
     if "MPIC_DEBS" not in os.environ:
-        subprocess.run([REPOSITORY / "packaging" / "deb" / "build"], check=True, timeout=280, capture_output=True)
+        subprocess.run([REPOSITORY / "packaging" / "deb" / "build"], check=True, timeout=500, capture_output=True)
     return {path.name.partition("_")[0]: path for path in directory.glob("*.deb")}
 
 
