@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from appliance import __version__
-from appliance.cli import check, configuration, perspectives, status
+from appliance.cli import check, configuration, drain, keys, perspectives, proof, status, watch
 from appliance.cli.context import Invocation
 from appliance.cli.evidence import app as evidence_app
 from appliance.config import DEFAULT_PATH
@@ -26,8 +26,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("status")(status.status)
+app.command("watch")(watch.watch)
+app.command("drain")(drain.drain)
+app.command("undrain")(drain.undrain)
 app.command("perspectives")(perspectives.perspectives)
+app.command("proof")(proof.proof)
 app.add_typer(check.app, name="check")
+app.add_typer(keys.app, name="keys")
 app.add_typer(configuration.app, name="config")
 app.add_typer(evidence_app, name="evidence")
 

@@ -41,7 +41,7 @@ class Round:
 
 
 def corroborates(attempt: Attempt) -> bool:
-    """Whether this perspective counts for the applicant: only what arrived in time can."""
+    """Whether this perspective counts for the applicant: only what arrived in time can, and from a proven place."""
     return attempt.arrival is Arrival.IN_TIME and attempt.withheld is None and attempt.observation.corroborates
 
 

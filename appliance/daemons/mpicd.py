@@ -24,9 +24,12 @@ from appliance.api.http import Application
 from appliance.api.routes import Api
 from appliance.api.server import HttpServer
 from appliance.config import DEFAULT_PATH, Settings, load
+from appliance.coordinator.alerts import watch
 from appliance.coordinator.coordinator import Clock, Coordinator
 from appliance.coordinator.day import BUILT, policy_day
+from appliance.coordinator.drains import Drains, DrainStore
 from appliance.coordinator.perspectives import Perspectives
+from appliance.coordinator.proofs import Proofs
 from appliance.coordinator.records import InForce, life_event, perspective_set_event
 from appliance.coordinator.selection import load_secret
 from appliance.coordinator.status import StatusView
@@ -86,12 +89,13 @@ def start(path: Path) -> None:
     """Checks what it is to serve, and serves until told to stop. Raises `ConfigError` with `file: key: rule` lines."""
     settings = load(path)
     fleet = compliant_fleet(path, settings, policy_day(_now(), None, BUILT))
+    drains = DrainStore(settings.coordinator_directory / "drained.json")
     secret = load_secret(settings.coordinator_directory / "selection.key")
     software = Software(__version__, hashlib.sha256(path.read_bytes()).hexdigest())
     store = open_store(settings)
     compliant_fleet(path, settings, policy_day(_now(), store.writer.newest_record_time(), BUILT))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, fleet, store, software, secret))
+        runner.run(serve(settings, fleet, store, software, secret, drains))
 
 
 def compliant_fleet(path: Path, settings: Settings, day: date) -> Fleet:
@@ -106,12 +110,20 @@ def compliant_fleet(path: Path, settings: Settings, day: date) -> Fleet:
     return fleet
 
 
-async def serve(settings: Settings, fleet: Fleet, store: Store, software: Software, secret: bytes) -> None:
+async def serve(
+    settings: Settings,
+    configured: Fleet,
+    store: Store,
+    software: Software,
+    secret: bytes,
+    drained: DrainStore,
+) -> None:
     """Answers on both sockets until SIGTERM or SIGINT, then finishes what it accepted."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     actor, evidence = actor_of(), store.writer
+    fleet = configured.without(drained.drained)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
         receipt = await evidence.submit(perspective_set_event(fleet, actor, time=utc_text(_now())))
@@ -124,6 +136,7 @@ async def serve(settings: Settings, fleet: Fleet, store: Store, software: Softwa
         perspectives = Perspectives(_channels(settings), TunnelWatch(settings.tunnel_report))
         perspectives.start()
         stack.push_async_callback(perspectives.close)
+        proofs = Proofs(settings, configured, perspectives, evidence.submit, actor, _now)
         in_force = InForce(actor, software, PerspectiveSetRef(receipt.seq, receipt.hash))
         coordinator = Coordinator(
             fleet,
@@ -133,8 +146,15 @@ async def serve(settings: Settings, fleet: Fleet, store: Store, software: Softwa
             limits=settings.limits,
             clock=Clock(_now, _clock_state, BUILT),
             secret=secret,
+            configured=configured,
+            standing=proofs.standings,
         )
-        api = Api(settings, coordinator, StatusView(settings, coordinator, software.configuration_sha256), store)
+        drains = Drains(coordinator, drained)
+        view = StatusView(settings, coordinator, drains, software.configuration_sha256, proofs)
+        api = Api(settings, coordinator, view, store, drains)
+        proving, alerting = asyncio.create_task(proofs.run()), asyncio.create_task(watch(view.readiness))
+        stack.callback(proving.cancel)
+        stack.callback(alerting.cancel)
         server = HttpServer(settings.api.concurrent_requests + _SPARE_CONNECTIONS)
         stack.push_async_callback(server.stop, settings.limits.answer_s)
         await server.listen(settings.api.socket, settings.users.api_group, Application(api.callers()))
@@ -143,7 +163,7 @@ async def serve(settings: Settings, fleet: Fleet, store: Store, software: Softwa
         gc.freeze()
         notify("READY=1")
         _log.info("%d remote perspectives, configuration %s", len(fleet.remotes), software.configuration_sha256[:16])
-        await _until(stopping)
+        await _until(stopping, proving)
         notify("STOPPING=1")
         await server.stop(settings.limits.answer_s)
         await evidence.submit(life_event(EventType.STOP, actor, software, (), time=utc_text(_now())))
@@ -155,9 +175,11 @@ def changed_configuration(last: Path, current: str) -> str | None:
     return None if before == current else before
 
 
-async def _until(stopping: asyncio.Event) -> None:
-    """Tells the service manager's watchdog, as long as the loop runs, that it does."""
+async def _until(stopping: asyncio.Event, proving: asyncio.Task[None]) -> None:
+    """Tells the service manager's watchdog, as long as the loop runs and proofs are judged, that it does."""
     while not stopping.is_set():
+        if proving.done():
+            proving.result()
         notify("WATCHDOG=1")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), _WATCHDOG_S)

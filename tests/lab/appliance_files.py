@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tests.lab import names, state, topology
 from tests.lab.model import Egress
+from tests.lab.places import ECHO_PORT, Delays
 
 USERS: Final = {
     "mpicd": 64101,
@@ -44,8 +45,9 @@ class KeyPair:
         )
 
 
-def write_all(root: Path, extra: Mapping[str, Mapping[str, Any]] | None = None) -> Path:
+def write_all(root: Path, extra: Mapping[str, Mapping[str, Any]] | None = None, delays: Delays | None = None) -> Path:
     """Make keys and files below `root`; the path of `appliance.toml`. `extra`: keys that are added to the file's tables."""
+    state.write_text(routing_file(), routing_dump())
     keys = state.directory("appliance", "keys", mode=0o700)
     peers = []
     for index, egress in enumerate(topology.EGRESSES):
@@ -56,10 +58,25 @@ def write_all(root: Path, extra: Mapping[str, Mapping[str, Any]] | None = None) 
         peers.append(_perspective(egress, index, keys, far.public))
     path = root / "appliance.toml"
     document = _appliance(root, peers)
+    if delays is not None:
+        delays.configure(document)
     for table, keys_and_values in (extra or {}).items():
         document[table] = document.get(table, {}) | keys_and_values
     state.write_text(path, toml(document))
     return path
+
+
+def routing_file() -> Path:
+    """The whole routing table of the lab, as route collectors see it."""
+    return state.STATE_DIR / "riswhoisdump"
+
+
+def routing_dump() -> str:
+    """It in the form of RIPE's riswhoisdump: origin, prefix, number of peers."""
+    lines = [
+        f"{system.asn}\t{one}\t300\n" for system in topology.SYSTEMS for prefix in system.prefixes for one in prefix
+    ]
+    return "% the routing table of the lab\n" + "".join(lines)
 
 
 def toml(document: Mapping[str, Any]) -> str:
@@ -95,7 +112,7 @@ def _place(place: Any) -> dict[str, Any]:
 
 
 def _inner(index: int, end: int) -> tuple[str, str]:
-    """Inner addresses of tunnel `index`: end 1 is the egress node's, end 2 the appliance's."""
+    """Inner addresses of tunnel `index`: end 1 is the egress node's, ends 2 and 3 the appliance's, one for each key."""
     return f"10.77.{index}.{end}", f"fd77:{index:x}::{end}"
 
 
@@ -116,6 +133,7 @@ def _appliance(root: Path, perspectives: list[dict[str, Any]]) -> dict[str, Any]
             "uplink": primary.interface,
             "addresses": [f"{primary.address.v4}/24", f"{primary.address.v6}/64"],
             "gateways": list(primary.gateway),
+            "origin_asn": primary.origin_asn,
         },
         "perspectives": perspectives,
         "resolver": {
@@ -124,7 +142,10 @@ def _appliance(root: Path, perspectives: list[dict[str, Any]]) -> dict[str, Any]
         },
         "targets": {"special_purpose_exceptions": list(EXCEPTIONS), "user_agent": "mpic-appliance (lab)"},
         "anchors": [{"url": f"http://{anchor.host}/"} for anchor in topology.ANCHORS],
+        "routing": {"files": [routing_file()]},
         "caa": {"issuer_domains": [topology.CA_DOMAIN]},
+        # The lab is to run on any machine, also where nothing synchronises the clock.
+        "clock": {"require_synchronised": False},
         "limits": {"probe_interval_s": 1.0},
         "api": {"socket": root / "run" / "api.sock", "operator_socket": root / "run" / "operator.sock"},
     }
@@ -137,6 +158,7 @@ def _perspective(egress: Egress, index: int, keys: Path, public_key: str) -> dic
         "provider": egress.provider,
         "upstreams": list(egress.upstream_asns),
         "origin_asn": egress.origin_asn,
+        "attested_on": "2026-11-01",
         "egress_addresses": list(egress.address),
         "place": _place(egress.place),
         "wireguard": {
@@ -146,6 +168,7 @@ def _perspective(egress: Egress, index: int, keys: Path, public_key: str) -> dic
             "endpoint": f"{egress.address.v4}:{egress.endpoint_port}",
             "listen_port": 51900 + index,
             "addresses": [f"{_inner(index, 2)[0]}/32", f"{_inner(index, 2)[1]}/128"],
+            "second_addresses": [f"{_inner(index, 3)[0]}/32", f"{_inner(index, 3)[1]}/128"],
             "peer_addresses": list(_inner(index, 1)),
         },
     }
@@ -156,6 +179,7 @@ def _egress(egress: Egress, index: int, keys: Path, public_key: str) -> str:
     return toml(
         {
             "special_purpose_exceptions": list(EXCEPTIONS),
+            "echo": {"port": ECHO_PORT},
             "uplink": {"interface": "uplink0", "egress_addresses": list(egress.address)},
             "interfaces": [
                 {

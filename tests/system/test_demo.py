@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -38,7 +37,7 @@ def processes_of(namespaces: set[int]) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if os.stat(entry / "ns/net").st_ino in namespaces:
+                if (entry / "ns/net").stat().st_ino in namespaces:
                     found.append(int(entry.name))
             except OSError:
                 continue

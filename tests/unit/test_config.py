@@ -79,6 +79,18 @@ def test_a_value_that_breaks_its_own_rule(tmp_path: Path, key: str, value: objec
     )
 
 
+def test_each_anchor_has_its_own_name_and_key(tmp_path: Path) -> None:
+    echo = {"address": "198.51.100.9", "public_key": "A" * 43 + "="}
+    place = document(tmp_path)["primary"]["place"]
+    changed = with_second(tmp_path, echo=echo)
+    taken = changed["perspectives"][1]["code"]
+    changed["place_anchors"] = [echo | {"name": taken, "place": place}]
+    assert refused(tmp_path, changed) == [
+        f"place_anchors.0.name: {taken} is already taken",
+        "place_anchors.0.public_key: is already that of perspectives.1.echo",
+    ]
+
+
 def test_no_toml_and_no_file(tmp_path: Path) -> None:
     path = tmp_path / "appliance.toml"
     with pytest.raises(ConfigError, match="No such file"):

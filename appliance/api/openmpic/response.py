@@ -165,7 +165,7 @@ def _perspective(attempt: Attempt) -> PerspectiveResponse:
             check_type="caa" if seen.method is Method.CAA else "dcv",
             check_completed=_seen_whole(attempt),
             check_passed=corroborates(attempt),
-            errors=tuple(_errors(seen)),
+            errors=tuple(_errors(attempt)),
             timestamp_ns=(datetime.fromisoformat(seen.started_at) - _EPOCH) // _MICROSECOND * 1000,
             details=details_of(seen),
         ),
@@ -189,7 +189,12 @@ def _completed(judged: Judged) -> bool:
     return completed >= judged.verdict.required and (judged.primary is None or _seen_whole(judged.primary))
 
 
-def _errors(seen: Observation) -> list[ValidationError]:
+def _errors(attempt: Attempt) -> list[ValidationError]:
+    withheld = [] if attempt.withheld is None else [ValidationError("perspective:withheld", attempt.withheld)]
+    return [*_errors_seen(attempt.observation), *withheld]
+
+
+def _errors_seen(seen: Observation) -> list[ValidationError]:
     if seen.outcome is Outcome.MISMATCH:
         kind = f"validation:{seen.method}"
         messages = [error.message for error in seen.errors] or ["What was observed is not what was expected."]

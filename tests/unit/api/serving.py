@@ -17,6 +17,7 @@ from appliance.api.http import Application
 from appliance.api.routes import Api
 from appliance.api.server import HttpServer
 from appliance.config import Settings, TimeLimits
+from appliance.coordinator.drains import Drains, DrainStore
 from appliance.coordinator.status import StatusView
 from appliance.errors import BadRequest
 from appliance.evidence.ledger import Segment
@@ -92,8 +93,9 @@ async def serving(directory: Path, *, limits: TimeLimits = QUICK, **changes: obj
     """Both sockets, listening."""
     configured = settings(directory, **changes)
     async with stage(directory, limits=limits) as on:
-        view = StatusView(configured, on.coordinator, "00" * 32)
-        api = Api(configured, on.coordinator, view, KeepsAll())
+        drains = Drains(on.coordinator, DrainStore(directory / "drained.json"))
+        view = StatusView(configured, on.coordinator, drains, "00" * 32)
+        api = Api(configured, on.coordinator, view, KeepsAll(), drains)
         server = HttpServer(64)
         await server.listen(configured.api.socket, getgid(), Application(api.callers()))
         await server.listen(configured.api.operator_socket, getgid(), Application(api.operators()))
