@@ -17,6 +17,7 @@ def problems(settings: Settings) -> list[str]:
         *_limits(settings),
         *_echoes(settings),
         *_tcp(settings),
+        *_rov(settings),
     ]
 
 
@@ -122,6 +123,18 @@ def _tcp(settings: Settings) -> Iterator[str]:
         for name in ("certificate_file", "private_key_file", "client_ca_file"):
             if getattr(listener, name) is None:
                 yield f'{key}.{name}: required with authentication = "mutual-tls"'
+
+
+def _rov(settings: Settings) -> Iterator[str]:
+    rov = settings.rov
+    if rov.policy == "require" and settings.remote_perspectives:
+        yield 'remote_perspectives: not with rov.policy = "require": routes to others\' perspectives cannot be measured'
+    if rov.policy == "require" and rov.vrp_file is None:
+        yield 'rov.vrp_file: required with rov.policy = "require": without it no verdict can be FILTERING'
+    if rov.feed.vrp_url is not None and rov.vrp_file is None:
+        yield "rov.vrp_file: required with rov.feed.vrp_url"
+    if rov.feed.beacons_url is not None and rov.beacons_file is None:
+        yield "rov.beacons_file: required with rov.feed.beacons_url"
 
 
 def _echoes(settings: Settings) -> Iterator[str]:

@@ -18,6 +18,7 @@ from appliance.ipc.channel import WrongReply, mismatch
 from appliance.model.check import CheckRequest
 from appliance.model.health import WorkerStatus
 from appliance.model.observation import Observation
+from appliance.model.rov import RoundRequest, RoundSeen
 
 # As on the Unix-socket channel: an observation with everything that it may hold.
 _MAX_REPLY_BYTES = 1 << 20
@@ -81,6 +82,12 @@ class RemoteChannel:
         self._in_flight.add(task)
         task.add_done_callback(self._in_flight.discard)
         return task
+
+    def ask_round(self, request: RoundRequest) -> asyncio.Future[RoundSeen]:
+        """Raises `ChannelClosed`: the protocol has no probes of routes."""
+        raise ChannelClosed(
+            f"{self._configured.code}: rounds of probes are not asked of others' perspectives ({request.request_id})"
+        )
 
     def cancel(self, request_id: str) -> None:
         """Nobody waits any more. It is heard all the same, up to its deadline: what it saw late is evidence."""

@@ -21,6 +21,7 @@ from systemd.daemon import notify
 from appliance import __version__
 from appliance.api.front import Front
 from appliance.api.routes import Api
+from appliance.api.rov import Rov
 from appliance.config import DEFAULT_PATH, Settings, load
 from appliance.coordinator.alerts import watch
 from appliance.coordinator.coordinator import Clock, Coordinator
@@ -30,6 +31,10 @@ from appliance.coordinator.perspectives import Channel, Perspectives
 from appliance.coordinator.proofs import Proofs
 from appliance.coordinator.records import InForce, life_event, perspective_set_event
 from appliance.coordinator.remote import RemoteChannel
+from appliance.coordinator.rov.gate import RovGate
+from appliance.coordinator.rov.opening import open_measurement
+from appliance.coordinator.rov.report import RovView
+from appliance.coordinator.rov.schedule import keep_measuring
 from appliance.coordinator.selection import load_secret
 from appliance.coordinator.status import StatusView
 from appliance.coordinator.store import Store, open_store
@@ -152,6 +157,8 @@ async def serve(
         stack.push_async_callback(perspectives.close)
         proofs = Proofs(settings, configured, perspectives, evidence.submit, actor, _now)
         in_force = InForce(actor, software, PerspectiveSetRef(receipt.seq, receipt.hash))
+        measurement = open_measurement(settings, perspectives, evidence.submit, actor, _now)
+        gate = RovGate(measurement, settings.rov.policy, settings.primary.code)
         coordinator = Coordinator(
             fleet,
             perspectives,
@@ -161,11 +168,12 @@ async def serve(
             clock=Clock(_now, _clock_state, BUILT),
             secret=secret,
             configured=configured,
-            standing=proofs.standings,
+            standing=lambda: gate.over(proofs.standings()),
+            cautions=gate.warnings,
         )
         drains = Drains(coordinator, drained)
         view = StatusView(settings, coordinator, drains, software.configuration_sha256, proofs)
-        api = Api(settings, coordinator, view, store, drains)
+        api = Api(settings, coordinator, view, store, drains, Rov(measurement, RovView(settings, measurement)))
         proving, alerting = asyncio.create_task(proofs.run()), asyncio.create_task(watch(view.readiness))
         stack.callback(proving.cancel)
         stack.callback(alerting.cancel)
@@ -173,6 +181,9 @@ async def serve(
         front = Front(settings, evidence, _now, frozenset(local_users(settings)))
         stack.push_async_callback(front.close, settings.limits.answer_s)
         await front.open({**api.callers(), **shared}, {**api.operators(), **shared})
+        if settings.rov.schedule and settings.rov.vrp_file is not None:
+            measuring = asyncio.create_task(keep_measuring(measurement), name="rov")
+            stack.callback(measuring.cancel)
         # What lives from here to the end need not be looked at by each collection.
         gc.freeze()
         notify("READY=1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from appliance.config import RemotePerspectiveConfig
+from appliance.config import RemotePerspectiveConfig, load
 from appliance.coordinator.perspectives import Perspectives
 from appliance.coordinator.question import Orchestration, Question
 from appliance.coordinator.remote import RemoteChannel
@@ -26,9 +27,11 @@ from appliance.ipc.channel import WrongReply
 from appliance.model.check import AcmeHttp01Check, CheckRequest
 from appliance.model.identifier import Identifier, IdentifierType
 from appliance.model.observation import Observation, Outcome
+from tests.lab.appliance_files import toml
 from tests.unit.api.authority import Authority, Pair
 from tests.unit.api.serving import Serving, serving
 from tests.unit.api.test_callers import add, api, events, free_port
+from tests.unit.coordinator.configuration import document
 from tests.unit.coordinator.workers import CODES, FLEET, die, eventually, mismatch, silent, stage
 
 NAME = Identifier(IdentifierType.DNS, "example.com", wildcard=False, requested="example.com")
@@ -252,3 +255,30 @@ async def test_a_reply_that_is_none_to_the_question(
                 await channel.ask(request)
         finally:
             await channel.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "remote", "rule"),
+    [
+        ({}, {"code": "ams"}, "remote_perspectives.0.code: ams is used twice"),
+        (
+            {},
+            {"egress_addresses": ["198.51.100.1"]},
+            "remote_perspectives.0.egress_addresses: 198.51.100.1 is used twice",
+        ),
+        ({}, {"url": "http://x/perspectives/ams"}, "remote_perspectives.0.url: String should match"),
+        ({"rov": {"policy": "require", "vrp_file": "/x"}}, {}, "remote_perspectives: not with rov.policy"),
+    ],
+)
+def test_what_a_remote_perspective_may_not_be(
+    tmp_path: Path, changes: dict[str, Any], remote: dict[str, Any], rule: str
+) -> None:
+    pair = Pair(tmp_path / "c.pem", tmp_path / "c.key")
+    shared = Shared.__new__(Shared)
+    shared.port, shared.partner, shared.authority = 1, pair, Authority(tmp_path)
+    table = json.loads(shared.configured("partner").model_dump_json()) | remote
+    path = tmp_path / "appliance.toml"
+    path.write_text(toml(document(tmp_path) | {"remote_perspectives": [table]} | changes))
+    with pytest.raises(ConfigError) as refused:
+        load(path)
+    assert any(line.startswith(f"{path}: {rule}") for line in refused.value.problems)
