@@ -25,7 +25,7 @@ class Api:
     def __init__(self, settings: Settings, coordinator: Coordinator, view: StatusView) -> None:
         self._coordinator = coordinator
         self._view = view
-        self._issuer_domains = settings.caa.issuer_domains
+        self._caa = settings.caa
         self._caller_is_primary = settings.primary.kind == "caller"
         self._most_in_flight = settings.api.concurrent_requests
         self.metrics = Metrics()
@@ -70,7 +70,12 @@ class Api:
         asked = parse_request(
             request.body,
             caller=f"unix uid {request.uid}",
-            terms=Terms(self._issuer_domains, self._caller_is_primary, self._coordinator.today()),
+            terms=Terms(
+                self._caa.issuer_domains,
+                self._caller_is_primary,
+                self._coordinator.today(),
+                self._caa.parameters_to_caller,
+            ),
         )
         loop = asyncio.get_running_loop()
         started_s = loop.time()

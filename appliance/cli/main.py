@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from appliance import __version__
-from appliance.cli import check, configuration, perspectives, status
+from appliance.cli import check, configuration, methods, perspectives, status
 from appliance.cli.context import Invocation
 from appliance.config import DEFAULT_PATH
 from appliance.errors import ApplianceError
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.command("status")(status.status)
 app.command("perspectives")(perspectives.perspectives)
+app.command("methods")(methods.methods)
 app.add_typer(check.app, name="check")
 app.add_typer(configuration.app, name="config")
 
