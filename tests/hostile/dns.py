@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import Counter
+import time
+from functools import cache
 from typing import Final, cast
 
 import dns.exception
@@ -18,6 +19,7 @@ import dns.rrset
 from tests.hostile.addresses import DNS, SPECIAL, TLS, WEB, ZONE
 
 _ORIGIN: Final = dns.name.from_text(ZONE)
+_FORGOTTEN_S: Final = 3.0
 _CAA_VALUES: Final = (
     "a" * 60, "ca.example;" + "a" * 49, "ca.example; " + "a=" * 24, " " * 60, ";" * 60, "ca.example; a=" + "%" * 46,
 )  # fmt: skip
@@ -30,6 +32,11 @@ _LONG: Final[dict[tuple[str, str], list[str]]] = {
     ("caa-long", "CAA"): [f'0 issue "ca.example; {"a=b;" * 14000}"'],
 }
 """Records by kind of name and type of record."""
+
+
+@cache
+def _rrset(owner: dns.name.Name, rdtype: str, data: tuple[str, ...]) -> dns.rrset.RRset:
+    return dns.rrset.from_text(owner, 0, "IN", rdtype, *data)
 
 
 def _alias(name: dns.name.Name, kind: str) -> str | None:
@@ -48,7 +55,7 @@ class NameServer:
     """Answers for `ZONE`. What changes does so for each asker apart."""
 
     def __init__(self) -> None:
-        self._asked: Counter[tuple[str, str]] = Counter()
+        self._asked_s: dict[str, float] = {}
 
     def answer(self, wire: bytes, asker: str, *, tcp: bool) -> bytes | None:
         """The answer to one query; None for silence."""
@@ -86,7 +93,7 @@ class NameServer:
         question = query.question[0]
         name, rdtype = question.name, dns.rdatatype.to_text(question.rdtype)
         for owner, kind_of, data in self._records(name, kind, rdtype, asker):
-            response.answer.append(dns.rrset.from_text(owner, 0, "IN", kind_of, *data))
+            response.answer.append(_rrset(owner, kind_of, tuple(data)))
         if kind == "forged":
             # Nobody asked for these; a resolver that keeps them answers others with them.
             for victim in ("web.check.test.", "check.test."):
@@ -106,20 +113,30 @@ class NameServer:
         long = _LONG.get((kind, rdtype))
         if long is not None:
             return [(name, rdtype, long)]
-        addresses = self._addresses(kind, asker)
+        addresses = self._addresses(kind, rdtype, asker)
         return [(name, rdtype, addresses[rdtype])] if addresses.get(rdtype) else []
 
-    def _addresses(self, kind: str, asker: str) -> dict[str, list[str]]:
+    def _addresses(self, kind: str, rdtype: str, asker: str) -> dict[str, list[str]]:
         if kind in SPECIAL:
             address = SPECIAL[kind]
             return {"AAAA" if ":" in address else "A": [address]}
-        if kind in {"changing", "to-changed"}:
-            self._asked[kind, asker] += 1
-            if self._asked[kind, asker] % 2 == 0:
-                return {"A": ["127.0.0.1"]}
-            return {"A": [str(WEB.v4)]}
+        if kind == "changing":
+            return {"A": [self._changing(asker)]} if rdtype == "A" else {}
         own = DNS if kind == "ns" else TLS.get(kind, WEB)
         return {"A": [str(own.v4)], "AAAA": [str(own.v6)]}
+
+    def _changing(self, asker: str) -> str:
+        """The server's own address to who has not asked lately, then loopback."""
+        now_s = time.monotonic()
+        good = now_s - self._asked_s.get(_network(asker), -_FORGOTTEN_S) >= _FORGOTTEN_S
+        if good:
+            self._asked_s[_network(asker)] = now_s
+        return str(WEB.v4) if good else "127.0.0.1"
+
+
+def _network(asker: str) -> str:
+    """The lab's number of the asker's network: a resolver asks now by IPv4, now by IPv6."""
+    return asker.split(":")[2] if ":" in asker else asker.split(".")[2]
 
 
 class _Udp(asyncio.DatagramProtocol):

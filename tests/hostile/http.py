@@ -32,7 +32,6 @@ LOCATIONS: Final = {
     "to-metadata": "https://169.254.169.254/latest/meta-data/",
     "to-port": f"http://good.{ZONE}:8080/",
     "to-scheme": "gopher://good/",
-    "to-changed": f"http://changing.{ZONE}{_PATH}",
 }
 """Redirects that must not be followed, by the first label of Host."""
 
@@ -113,6 +112,10 @@ BEHAVIOURS: Final[dict[str, Behaviour]] = {
 }
 
 
+ENDLESS_REDIRECTS: Final = ("chain", "changing")
+"""To themselves, at another path each time; the second one's address is another on the way."""
+
+
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """One connection: reads the request's head, then behaves as Host says."""
     try:
@@ -120,7 +123,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         lines = head.decode("latin-1").split("\r\n")
         host = next((line[5:].strip().lower() for line in lines if line.lower().startswith("host:")), "")
         label = host.partition(".")[0]
-        if label == "chain":
+        if label in ENDLESS_REDIRECTS:
             number = int(lines[0].split(" ")[1].rpartition("/")[2] or 0) if "/n/" in lines[0] else 0
             await redirect(writer, f"/n/{number + 1}")
         else:
@@ -133,4 +136,4 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 def names() -> list[str]:
     """Every first label that a check of `acme-http-01` may be sent to; none of them may pass."""
-    return ["chain", *BEHAVIOURS, *SPECIAL]
+    return [*ENDLESS_REDIRECTS, *BEHAVIOURS, *SPECIAL]
