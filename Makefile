@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit lint lab lab-down hostile bench soak clean
+.PHONY: help setup demo test unit lint lab lab-down hostile bench soak deb clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -15,7 +15,7 @@ demo: setup ## the main job: an emulated Internet, six perspectives, a BGP hijac
 
 test: setup ## everything: lint, types, unit, system and end-to-end tests (root)
 	@$(MAKE) --no-print-directory lint-only
-	@$(PYTHON) -m pytest -v -m "not soak"
+	@$(PYTHON) -m pytest -v -m "not soak" tests/unit tests
 
 unit: ## tests without root and without network
 	@.ci/setup --python-only
@@ -45,6 +45,10 @@ bench: setup ## decisions per second, latency and CPU per decision, beside the f
 
 soak: setup ## what is too long for make test: full counts (root)
 	@$(PYTHON) -m pytest -v -m soak --timeout 7200
+
+deb: ## the two Debian packages, in build/deb
+	@.ci/setup --python-only
+	@packaging/deb/build
 
 clean: ## remove what was built, and the virtual environment
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

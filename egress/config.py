@@ -69,6 +69,16 @@ class LimitConfig(_Section):
     conntrack_max: Annotated[int, Field(ge=4096)] | None = None
 
 
+class EchoConfig(_Section):
+    """The node's `mpic-echo`, a unit of its own, by which other perspectives measure how far away this node is.
+
+    `requests_per_second`: what more than that asks for is dropped.
+    """
+
+    port: Port = 51821
+    requests_per_second: Annotated[int, Field(ge=1, le=100_000)] = 200
+
+
 class EgressConfig(_Section):
     """`egress.toml`, whole."""
 
@@ -77,6 +87,7 @@ class EgressConfig(_Section):
     ssh: SshConfig = SshConfig()
     special_purpose_exceptions: tuple[IpNetwork, ...] = ()
     limits: LimitConfig = LimitConfig()
+    echo: EchoConfig | None = None
 
 
 def load(path: Path) -> EgressConfig:
@@ -109,6 +120,8 @@ def _unique(config: EgressConfig) -> Iterator[str]:
         yield from taken("interface", interface.name, f"{at}.name")
         yield from taken("port", interface.listen_port, f"{at}.listen_port")
         yield from taken("private key", interface.private_key_file, f"{at}.private_key_file")
+        if config.echo is not None and config.echo.port == interface.listen_port:
+            yield f"echo.port: {config.echo.port} is that of {at}"
         for n, address in enumerate(interface.addresses):
             yield from taken("address", address, f"{at}.addresses.{n}")
         for j, peer in enumerate(interface.peers):

@@ -100,6 +100,7 @@ def _input(config: EgressConfig) -> list[str]:
         "    icmp type echo-request limit rate 10/second accept",
         "    icmpv6 type echo-request limit rate 10/second accept",
         f'    iifname "{uplink}" udp dport {{ {ports} }} accept',
+        *_echo(config),
         f'    iifname "{uplink}" udp sport 67 udp dport 68 accept',
         f'    iifname "{uplink}" ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept',
         f"    ip saddr @operators tcp dport {config.ssh.port} accept",
@@ -107,6 +108,14 @@ def _input(config: EgressConfig) -> list[str]:
         "    counter name refused_input drop",
         "  }",
     ]
+
+
+def _echo(config: EgressConfig) -> list[str]:
+    if config.echo is None:
+        return []
+    # In packets of the whole world: who floods it takes the anchor away, and nothing else.
+    most = f"limit rate {config.echo.requests_per_second}/second burst {config.echo.requests_per_second} packets"
+    return [f'    iifname "{config.uplink.interface}" udp dport {config.echo.port} {most} accept']
 
 
 def _forward(config: EgressConfig) -> list[str]:

@@ -42,6 +42,14 @@ class HttpError(ApplianceError):
         self.body = ErrorBody(error)
 
 
+class Refused(HttpError):
+    """An act of an operator's that the rules do not permit now: HTTP 409, with each reason."""
+
+    def __init__(self, error: str, reasons: Sequence[str]) -> None:
+        super().__init__(409, error)
+        self.body = ErrorBody(error, tuple(Issue.of(("perspective",), reason) for reason in reasons[:32]))
+
+
 class Malformed(HttpError):
     """A request that is not what the API asks for: HTTP 400, with what is wrong and where."""
 

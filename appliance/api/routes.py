@@ -3,29 +3,68 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated
 
-from appliance.api.errors import HttpError, Issue, Malformed
+import msgspec
+
+from appliance.api.errors import HttpError, Issue, Malformed, Refused
 from appliance.api.http import Handler, HttpRequest, HttpResponse, Routes, json_response
+from appliance.api.json import parse_object
 from appliance.api.metrics import Metrics
 from appliance.api.openmpic.request import Terms, parse_request
 from appliance.api.openmpic.response import response_of
+from appliance.api.rov import Rov
 from appliance.config import Settings
 from appliance.coordinator.coordinator import Coordinator
+from appliance.coordinator.drains import DrainRefused, Drains
 from appliance.coordinator.status import Counts, StatusView
+from appliance.coordinator.store import Prunes
 from appliance.errors import BadRequest, EvidenceUnavailable
+from appliance.evidence.actor import actor_of
+from appliance.evidence.record import Actor
+from appliance.evidence.retention import segment_object
 from appliance.model.check import method_of
+from appliance.model.keys import Step
 
 _RETRY_AFTER_S = b"1"
 _METRICS_TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 
 
+class _Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    perspective: Annotated[str, msgspec.Meta(max_length=64)]
+
+
+class _RotationStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    perspective: Annotated[str, msgspec.Meta(max_length=64)]
+    step: Step
+    slot: Annotated[str, msgspec.Meta(max_length=16)]
+    public_key: Annotated[str, msgspec.Meta(max_length=64)]
+
+
+_rotation_step = msgspec.json.Decoder(_RotationStep)
+_subject = msgspec.json.Decoder(_Subject)
+
+
 class Api:
     """The handlers of both sockets over one coordinator."""
 
-    def __init__(self, settings: Settings, coordinator: Coordinator, view: StatusView) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        coordinator: Coordinator,
+        view: StatusView,
+        store: Prunes,
+        drains: Drains,
+        rov: Rov | None = None,
+    ) -> None:
+        self._rov = rov
         self._coordinator = coordinator
+        self._drains = drains
         self._view = view
         self._caa = settings.caa
+        self._store = store
         self._caller_is_primary = settings.primary.kind == "caller"
         self._most_in_flight = settings.api.concurrent_requests
         self.metrics = Metrics()
@@ -47,6 +86,11 @@ class Api:
             "/status": {"GET": self._status},
             "/perspectives": {"GET": self._perspectives},
             "/metrics": {"GET": self._metrics},
+            "/evidence/prune": {"POST": self._prune},
+            "/drain": {"POST": self._drain},
+            "/undrain": {"POST": self._undrain},
+            "/key-rotation": {"POST": self._key_rotation},
+            **({} if self._rov is None else self._rov.routes()),
         }
 
     async def _mpic(self, request: HttpRequest) -> HttpResponse:
@@ -100,10 +144,57 @@ class Api:
     async def _perspectives(self, _request: HttpRequest) -> HttpResponse:
         return json_response(self._view.perspective_set())
 
+    async def _prune(self, request: HttpRequest) -> HttpResponse:
+        document = parse_object(request.body)
+        try:
+            before = datetime.fromisoformat(document["before"])
+            if before.tzinfo is None:
+                raise ValueError
+        except (KeyError, TypeError, ValueError) as error:
+            raise Malformed([Issue.of(("before",), "an RFC 3339 time with its offset is required")]) from error
+        try:
+            segment = await self._store.prune(before, self._coordinator.clock.now(), actor_of(request.uid))
+        except BadRequest as error:
+            raise Malformed([Issue.of((error.field,), error.rule)]) from error
+        return json_response(segment_object(segment))
+
+    async def _drain(self, request: HttpRequest) -> HttpResponse:
+        return await self._act(request, self._drains.drain)
+
+    async def _undrain(self, request: HttpRequest) -> HttpResponse:
+        return await self._act(request, self._drains.undrain)
+
+    async def _key_rotation(self, request: HttpRequest) -> HttpResponse:
+        try:
+            told = _rotation_step.decode(request.body)
+        except msgspec.MsgspecError as error:
+            raise Malformed([Issue.of((), str(error))]) from error
+        facts = {"step": told.step, "slot": told.slot, "public_key": told.public_key}
+        try:
+            await self._drains.note_keys(told.perspective, facts, actor_of(request.uid))
+        except DrainRefused as refused:
+            raise Refused("The operator's act is refused.", refused.objections) from refused
+        return json_response({"recorded": True})
+
+    async def _act(self, request: HttpRequest, act: Callable[[str, Actor], Awaitable[bool]]) -> HttpResponse:
+        """An act on one perspective by the user at the other end of the socket."""
+        try:
+            subject = _subject.decode(request.body)
+        except msgspec.MsgspecError as error:
+            raise Malformed([Issue.of(("perspective",), str(error))]) from error
+        try:
+            changed = await act(subject.perspective, actor_of(request.uid))
+        except DrainRefused as refused:
+            raise Refused("The operator's act is refused.", refused.objections) from refused
+        drained = self._drains.of(subject.perspective)
+        return json_response({"perspective": subject.perspective, "changed": changed, "drained": drained})
+
     async def _metrics(self, _request: HttpRequest) -> HttpResponse:
         status = self._view.status(Counts(self.metrics.in_flight, self.metrics.decisions.total()))
         observed = self._coordinator.perspectives.observed
         observations = [({"perspective": code, "outcome": outcome}, n) for (code, outcome), n in observed.items()]
         ready = [({"perspective": one.code}, int(one.ready)) for one in (status.primary, *status.perspectives)]
         body = self.metrics.text(observations, ready, quorum_possible=status.readiness.ready)
+        if self._rov is not None:
+            body += await self._rov.metrics()
         return HttpResponse(200, body, (_METRICS_TYPE,))

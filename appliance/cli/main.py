@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from appliance import __version__
-from appliance.cli import check, configuration, methods, perspectives, status
+from appliance.cli import check, configuration, drain, keys, methods, perspectives, proof, rov, status, watch
 from appliance.cli.context import Invocation
+from appliance.cli.evidence import app as evidence_app
 from appliance.config import DEFAULT_PATH
 from appliance.errors import ApplianceError
 
@@ -25,10 +26,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("status")(status.status)
+app.command("watch")(watch.watch)
+app.command("drain")(drain.drain)
+app.command("undrain")(drain.undrain)
 app.command("perspectives")(perspectives.perspectives)
 app.command("methods")(methods.methods)
+app.command("proof")(proof.proof)
 app.add_typer(check.app, name="check")
+app.add_typer(keys.app, name="keys")
 app.add_typer(configuration.app, name="config")
+app.add_typer(evidence_app, name="evidence")
+app.add_typer(rov.app, name="rov")
 
 
 def _version(wanted: bool) -> None:

@@ -9,15 +9,16 @@ from rich.table import Table
 from rich.text import Text
 
 from appliance.cli.context import Invocation, Json, console, plain, print_json
+from appliance.cli.proof import proof_table
 from appliance.cli.status import kilometres, place_text
 from appliance.model.decision import Row
 from appliance.model.status import PerspectiveSetReport, PolicyStatus
 
 
 def perspectives(context: typer.Context, json: Json = False) -> None:
-    """Show the distance of every pair, RIR regions, what is shared, and what the BRs ask today and at the next date.
+    """Show the distance of every pair, RIR regions, what is shared, hand-off proofs, and what the BRs ask.
 
-    Exit code 0: the set meets today's rules. 1: it does not. 2: mpicd could not be asked.
+    Exit code 0: the set meets today's rules, and every hand-off proof holds. 1: not so. 2: mpicd could not be asked.
     """
     invocation: Invocation = context.obj
     document = invocation.coordinator().get("/perspectives")
@@ -26,7 +27,8 @@ def perspectives(context: typer.Context, json: Json = False) -> None:
         print_json(document)
     else:
         _show(report)
-    raise typer.Exit(1 if report.policy.today_shortfalls else 0)
+    unproven = any(proofs.withheld is not None for proofs in report.proofs)
+    raise typer.Exit(1 if report.policy.today_shortfalls or unproven else 0)
 
 
 def _show(report: PerspectiveSetReport) -> None:
@@ -37,6 +39,8 @@ def _show(report: PerspectiveSetReport) -> None:
         regions.add_row(str(region.rir), ", ".join(region.codes))
     out.print(regions)
     out.print(_shared(report))
+    if report.proofs:
+        out.print(proof_table(report.proofs))
     _policy(out, report.policy)
 
 

@@ -27,7 +27,7 @@ def status(context: typer.Context, json: Json = False) -> None:
     if json:
         print_json(document)
     else:
-        _show(told)
+        console().print(*status_view(told), sep="\n")
     raise typer.Exit(0 if told.readiness.ready else 1)
 
 
@@ -41,25 +41,24 @@ def kilometres(metres: int) -> str:
     return f"{metres // 1000} km"
 
 
-def _show(told: ApplianceStatus) -> None:
-    out = console()
+def status_view(told: ApplianceStatus) -> list[Table | Text]:
+    """What is shown of the status, from top to bottom."""
     table = Table(*_HEADINGS, title_justify="left", title=f"mpic-appliance {told.version}")
     for perspective in (told.primary, *told.perspectives):
         table.add_row(*_row(perspective))
-    out.print(table)
     policy, ready = told.policy, told.readiness
-    out.print(
-        Text.assemble(
-            ("ready" if ready.ready else "NOT READY", "green" if ready.ready else "bold red"),
-            f": {told.perspectives_ready} of {len(told.perspectives)} remote perspectives;"
-            f" BR {policy.br_section} asks for {policy.today.remotes_required} since {policy.today.since}."
-            f" {told.decisions} decisions since {told.started_at}.",
-        )
+    summary = Text.assemble(
+        ("ready" if ready.ready else "NOT READY", "green" if ready.ready else "bold red"),
+        f": {told.perspectives_ready} of {len(told.perspectives)} remote perspectives;"
+        f" BR {policy.br_section} asks for {policy.today.remotes_required} since {policy.today.since}."
+        f" {told.decisions} decisions since {told.started_at}.",
     )
-    for line in ready.reasons:
-        out.print(f"  {plain(line, 300)}", style="red")
-    for line in ready.warnings:
-        out.print(f"  {plain(line, 300)}", style="yellow")
+    return [
+        table,
+        summary,
+        *(Text(f"  {plain(line, 300)}", "red") for line in ready.reasons),
+        *(Text(f"  {plain(line, 300)}", "yellow") for line in ready.warnings),
+    ]
 
 
 def _row(one: PerspectiveStatus) -> tuple[str | Text, ...]:

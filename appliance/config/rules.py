@@ -9,7 +9,15 @@ from appliance.config.schema import PerspectiveConfig, Settings
 
 def problems(settings: Settings) -> list[str]:
     """Every rule between keys that these settings break; empty when they hold together. Reads no file but key files' names."""
-    return [*_primary(settings), *_unique(settings), *_families(settings), *_limits(settings)]
+    return [
+        *_primary(settings),
+        *_unique(settings),
+        *_second_addresses(settings),
+        *_families(settings),
+        *_limits(settings),
+        *_echoes(settings),
+        *_rov(settings),
+    ]
 
 
 def _primary(settings: Settings) -> Iterator[str]:
@@ -44,6 +52,7 @@ def _unique(settings: Settings) -> Iterator[str]:
     yield from keyed("wireguard.public_key", lambda p: [p.wireguard.public_key])
     yield from keyed("wireguard.endpoint", lambda p: [p.wireguard.endpoint])
     yield from keyed("wireguard.addresses", lambda p: [a.ip for a in p.wireguard.addresses])
+    yield from keyed("wireguard.second_addresses", lambda p: [a.ip for a in p.wireguard.second_addresses])
     for index, perspective in enumerate(settings.perspectives):
         if perspective.code == settings.primary.code:
             yield f"perspectives.{index}.code: {perspective.code} is the primary's"
@@ -53,6 +62,15 @@ def _unique(settings: Settings) -> Iterator[str]:
             yield f"perspectives.{index}.wireguard.interface: {perspective.wireguard.interface} is the primary's"
 
 
+def _second_addresses(settings: Settings) -> Iterator[str]:
+    first = {a.ip: perspective.code for perspective in settings.perspectives for a in perspective.wireguard.addresses}
+    for index, perspective in enumerate(settings.perspectives):
+        for address in perspective.wireguard.second_addresses:
+            if address.ip in first:
+                key = f"perspectives.{index}.wireguard.second_addresses"
+                yield f"{key}: {address.ip} is already that of {first[address.ip]}"
+
+
 def _families(settings: Settings) -> Iterator[str]:
     for index, perspective in enumerate(settings.perspectives):
         inner = {a.version for a in perspective.wireguard.addresses}
@@ -60,6 +78,9 @@ def _families(settings: Settings) -> Iterator[str]:
         outer = {a.version for a in perspective.egress_addresses}
         if inner != peer:
             yield f"perspectives.{index}.wireguard.peer_addresses: must be of the same families as addresses"
+        second = {a.version for a in perspective.wireguard.second_addresses}
+        if second and inner != second:
+            yield f"perspectives.{index}.wireguard.second_addresses: must be of the same families as addresses"
         if inner != outer:
             yield f"perspectives.{index}.egress_addresses: must be of the same families as wireguard.addresses"
 
@@ -68,3 +89,29 @@ def _limits(settings: Settings) -> Iterator[str]:
     limits = settings.limits
     if limits.check_s > limits.answer_s:
         yield "limits.check_s: must not exceed limits.answer_s"
+
+
+def _rov(settings: Settings) -> Iterator[str]:
+    rov = settings.rov
+    if rov.policy == "require" and rov.vrp_file is None:
+        yield 'rov.vrp_file: required with rov.policy = "require": without it no verdict can be FILTERING'
+    if rov.feed.vrp_url is not None and rov.vrp_file is None:
+        yield "rov.vrp_file: required with rov.feed.vrp_url"
+    if rov.feed.beacons_url is not None and rov.beacons_file is None:
+        yield "rov.beacons_file: required with rov.feed.beacons_url"
+
+
+def _echoes(settings: Settings) -> Iterator[str]:
+    """An anchor that answers under two names would be counted twice; one key at two places proves neither."""
+    names = {settings.primary.code, *(perspective.code for perspective in settings.perspectives)}
+    keys: dict[str, str] = {}
+    echoes = [(f"perspectives.{index}.echo", p.echo) for index, p in enumerate(settings.perspectives) if p.echo]
+    for index, anchor in enumerate(settings.place_anchors):
+        if anchor.name in names:
+            yield f"place_anchors.{index}.name: {anchor.name} is already taken"
+        names.add(anchor.name)
+        echoes.append((f"place_anchors.{index}", anchor))
+    for key, echo in echoes:
+        if echo.public_key in keys:
+            yield f"{key}.public_key: is already that of {keys[echo.public_key]}"
+        keys[echo.public_key] = key

@@ -5,6 +5,7 @@ Rules between keys are in `appliance.config.rules`; rules of the BRs in `applian
 
 from __future__ import annotations
 
+from datetime import date
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,6 +22,8 @@ NetnsName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-
 # IFNAMSIZ is 16 with the terminating NUL (linux/if.h).
 InterfaceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$")]
 WireGuardKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$")]
+# 32 octets in base64, as for WireGuard.
+Ed25519Key = WireGuardKey
 Port = Annotated[int, Field(ge=1, le=65535)]
 HostPort = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$")]
 DomainName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+$")]
@@ -40,7 +43,10 @@ class PlaceConfig(_Section):
 
 
 class WireGuardConfig(_Section):
-    """One tunnel. `addresses` are the inner ones of the appliance, `peer_addresses` the egress node's inner ones."""
+    """One tunnel. `addresses` are the inner ones of the appliance, `peer_addresses` the egress node's inner ones.
+
+    `second_addresses`: the appliance's inner ones with the key of the second slot; without them keys cannot be rotated.
+    """
 
     interface: InterfaceName
     private_key_file: Path
@@ -49,14 +55,44 @@ class WireGuardConfig(_Section):
     endpoint: HostPort
     listen_port: Port
     addresses: Annotated[tuple[IpInterface, ...], Field(min_length=1)]
+    second_addresses: tuple[IpInterface, ...] = ()
     peer_addresses: Annotated[tuple[IpAddress, ...], Field(min_length=1)]
     mtu: Annotated[int, Field(ge=1280, le=1420)] = 1280
     persistent_keepalive_s: Annotated[int, Field(ge=1, le=120)] = 25
     backend: Literal["auto", "kernel", "wireguard-go"] = "auto"
 
 
+class EchoConfig(_Section):
+    """An `mpic-echo` server: it signs what it is sent, by the Ed25519 key of which `public_key` is the other half."""
+
+    address: IpAddress
+    port: Port = 51821
+    public_key: Ed25519Key
+
+
+class PlaceAnchorConfig(EchoConfig):
+    """An `mpic-echo` that stands at a known place, apart from the egress nodes."""
+
+    name: Code
+    place: PlaceConfig
+
+
+class RoutingConfig(_Section):
+    """Dumps of the global routing table in the form of RIPE's riswhoisdump, one or more, as plain text.
+
+    `max_age_s`: what is older is not believed."""
+
+    files: Annotated[tuple[Path, ...], Field(min_length=1)]
+    max_age_s: Annotated[int, Field(ge=60)] = 172_800
+
+
 class PerspectiveConfig(_Section):
-    """One remote network perspective. `egress_addresses`: the addresses that the Internet sees it use."""
+    """One remote network perspective. `egress_addresses`: the addresses that the Internet sees it use.
+
+    `attested_on`: when the operator last made sure of `provider` and `upstreams`. `echo`: the egress node's `mpic-echo`, by
+    which the other perspectives measure their distance to it.
+    `announced_prefixes`: those that `origin_asn` announces the addresses by; without, the most specific VRP's is taken.
+    """
 
     code: Code
     netns: NetnsName
@@ -65,7 +101,10 @@ class PerspectiveConfig(_Section):
     upstreams: tuple[Annotated[int, Field(ge=1, le=4294967295)], ...]
     origin_asn: Annotated[int, Field(ge=1, le=4294967295)]
     egress_addresses: Annotated[tuple[IpAddress, ...], Field(min_length=1)]
+    announced_prefixes: tuple[IpNetwork, ...] = ()
     wireguard: WireGuardConfig
+    attested_on: date | None = None
+    echo: EchoConfig | None = None
 
 
 class PrimaryConfig(_Section):
@@ -84,6 +123,7 @@ class PrimaryConfig(_Section):
     uplink: InterfaceName | None = None
     addresses: tuple[IpInterface, ...] = ()
     gateways: tuple[IpAddress, ...] = ()
+    origin_asn: Annotated[int, Field(ge=1, le=4294967295)] | None = None
 
 
 class UserConfig(_Section):
@@ -141,10 +181,22 @@ class DelegationConfig(_Section):
     ca_delegation_zones: tuple[DomainName, ...] = ()
 
 
+class EvidenceConfig(_Section):
+    """When the chain of evidence gets a signed checkpoint, and where else than to the store and the journal it goes.
+
+    `checkpoint_file`: a line is appended for each; make it append-only (`chattr +a`) or let it lie on another machine.
+    """
+
+    checkpoint_file: Path | None = None
+    checkpoint_records: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    checkpoint_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+
+
 class TimeLimits(_Section):
     """Seconds. `check_s`: one perspective's whole check. `straggler_s`: how long a known decision waits for late
     observations. `answer_s`: the whole answer, always; CA software gives up at 10 s. `anchor_valid_s`: how long what an
-    outside anchor saw counts while no anchor answers."""
+    outside anchor saw counts while no anchor answers. `place_interval_s`: how often times to authenticated anchors are
+    taken."""
 
     check_s: Annotated[float, Field(gt=0, le=30)] = 8.0
     straggler_s: Annotated[float, Field(ge=0, le=10)] = 1.0
@@ -155,6 +207,52 @@ class TimeLimits(_Section):
     response_s: Annotated[float, Field(gt=0, le=20)] = 4.0
     probe_interval_s: Annotated[float, Field(gt=0, le=60)] = 5.0
     anchor_valid_s: Annotated[float, Field(gt=0, le=604800)] = 3600.0
+    place_interval_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
+
+
+class ClockConfig(_Section):
+    """With `require_synchronised` the appliance is not ready while the kernel's clock has been without synchronisation
+    (adjtimex(2)) for more than `grace_s` seconds: evidence bears its time, and the BRs' dates go by it."""
+
+    require_synchronised: bool = True
+    grace_s: Annotated[int, Field(ge=0, le=86400)] = 600
+
+
+class FeedConfig(_Section):
+    """Where `mpic-feed` fetches from, each None where somebody else puts the file there; `timeout_s`: for each, whole."""
+
+    vrp_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")] | None = None
+    beacons_url: Annotated[str, StringConstraints(pattern=r"^https://[^\s]+$")] | None = None
+    ca_file: Path | None = None
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
+
+
+class RovConfig(_Section):
+    """Measuring whether each egress network drops RPKI-invalid routes.
+
+    `policy`: `require`: a remote whose path is not FILTERING does not corroborate; `warn`: the answer says so; `record`.
+    `vrp_file`: the JSON export of rpki-client or Routinator; without it nothing counts. `beacons_file` None: the public ones
+    that come with the product. `ca_file` None: the system's certificates. Seconds: `vrp_max_age_s`, the limits of one probe
+    (`valid_limit_s`, `invalid_limit_s`), `round_max_age_s` after which a round no longer counts, `enrolment_interval_s`
+    between rounds at enrolment, `interval_s` between rounds after that, jittered by half of it either way;
+    `dead_retry_s`: how long a beacon that nobody reaches is left alone. With `schedule` false `mpicctl rov run` alone measures.
+    """
+
+    policy: Literal["require", "warn", "record"] = "warn"
+    vrp_file: Path | None = None
+    vrp_max_age_s: Annotated[float, Field(gt=0, le=604800)] = 6 * 3600.0
+    beacons_file: Path | None = None
+    ca_file: Path | None = None
+    valid_limit_s: Annotated[float, Field(gt=0, le=30)] = 3.0
+    invalid_limit_s: Annotated[float, Field(gt=0, le=60)] = 8.0
+    schedule: bool = True
+    enrolment_rounds: Annotated[int, Field(ge=6, le=100)] = 10
+    enrolment_interval_s: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    window_rounds: Annotated[int, Field(ge=6, le=200)] = 30
+    interval_s: Annotated[float, Field(gt=0, le=86400)] = 2400.0
+    round_max_age_s: Annotated[float, Field(gt=0, le=2592000)] = 2 * 86400.0
+    dead_retry_s: Annotated[float, Field(ge=0, le=86400)] = 600.0
+    feed: FeedConfig = FeedConfig()
 
 
 class ApiConfig(_Section):
@@ -191,15 +289,25 @@ class Settings(BaseSettings):
     resolver: ResolverConfig
     targets: TargetConfig = TargetConfig()
     anchors: tuple[AnchorConfig, ...] = ()
+    place_anchors: tuple[PlaceAnchorConfig, ...] = ()
+    routing: RoutingConfig | None = None
     caa: CaaConfig
     delegation: DelegationConfig = DelegationConfig()
     limits: TimeLimits = TimeLimits()
+    clock: ClockConfig = ClockConfig()
     api: ApiConfig = ApiConfig()
+    evidence: EvidenceConfig = EvidenceConfig()
+    rov: RovConfig = RovConfig()
 
     @property
     def tunnel_report(self) -> Path:
         """Where the tunnel daemon publishes `appliance.model.tunnel.TunnelReport`."""
         return self.runtime_directory / "tunnels.json"
+
+    @property
+    def tunnel_control(self) -> Path:
+        """Where the tunnel daemon takes the operators' requests about keys."""
+        return self.runtime_directory / "tunneld.sock"
 
     @property
     def database(self) -> Path:

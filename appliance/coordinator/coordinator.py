@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from appliance.coordinator.decision import Decision, Judged
 from appliance.coordinator.fanout import Fanout
 from appliance.coordinator.perspectives import Perspectives
 from appliance.coordinator.plan import plan
+from appliance.coordinator.proofs import Standing
 from appliance.coordinator.question import Question
 from appliance.coordinator.records import (
     InForce,
@@ -25,7 +26,7 @@ from appliance.coordinator.records import (
 )
 from appliance.coordinator.verdicts import Rules
 from appliance.errors import BadRequest, EvidenceUnavailable
-from appliance.evidence.record import EvidenceRecord, Receipt, utc_text
+from appliance.evidence.record import EvidenceRecord, PerspectiveSetRef, Receipt, utc_text
 from appliance.linux.clock import ClockState
 from appliance.model.check import method_of
 from appliance.model.observation import Observation
@@ -62,7 +63,11 @@ class Clock:
 
 
 class Coordinator:
-    """Decides questions, many at once, in one event loop. `evidence`, `fleet` and `perspectives` are shared with `status`."""
+    """Decides questions, many at once, in one event loop. `evidence`, `perspectives` and the fleets are shared with `status`.
+
+    `configured`: the whole fleet; `fleet`: the part of it in service, which decisions are made with. `standing`: what
+    stands against the perspectives' observations now, by code. `cautions`: what an answer of these remotes has to warn of.
+    """
 
     def __init__(
         self,
@@ -74,7 +79,11 @@ class Coordinator:
         limits: TimeLimits,
         clock: Clock,
         secret: bytes,
+        configured: Fleet | None = None,
+        standing: Callable[[], Mapping[str, Standing]] = dict,
+        cautions: Callable[[Iterable[str]], list[str]] = lambda _: [],
     ) -> None:
+        self.configured = configured or fleet
         self.fleet = fleet
         self.perspectives = perspectives
         self.evidence = evidence
@@ -82,11 +91,22 @@ class Coordinator:
         self._in_force = in_force
         self._limits = limits
         self._secret = secret
-        self._fanout = Fanout(perspectives, fleet.primary, limits, self._note_late)
+        self.standing = standing
+        self._cautions = cautions
+        self._fanout = Fanout(perspectives, fleet.primary, limits, self._note_late, standing)
 
     def today(self) -> date:
         """The date that the dated table is read with now."""
         return policy_day(self.clock.now(), self.evidence.newest_record_time(), self.clock.built)
+
+    def in_flight(self, code: str) -> int:
+        """How many attempts under way include the remote `code`; a drained one gets no more."""
+        return self._fanout.asking[code]
+
+    def put_in_force(self, fleet: Fleet, recorded: PerspectiveSetRef) -> None:
+        """Decides what is asked from now on with `fleet`, which is on record as `recorded`."""
+        self.fleet = fleet
+        self._in_force = replace(self._in_force, perspective_set=recorded)
 
     async def decide(self, question: Question) -> Decision:
         """The decision, once it is durable. Takes less than `limits.answer_s`, whatever the perspectives do.
@@ -96,12 +116,13 @@ class Coordinator:
         loop = asyncio.get_running_loop()
         end_s = loop.time() + self._limits.answer_s
         now, day = self.clock.now(), self.today()
+        fleet, in_force = self.fleet, self._in_force
         try:
-            chosen = plan(question, self.fleet, day, self._secret)
+            chosen = plan(question, fleet, day, self._secret)
         except BadRequest as refusal:
             self._note(refused_request(question, refusal, self._in_force.actor, time=utc_text(now)))
             raise
-        rules = Rules(self.fleet, day, chosen.quorum_count)
+        rules = Rules(fleet, day, chosen.quorum_count)
         attempts: list[Judged] = []
         receipts: list[asyncio.Future[Receipt]] = []
         while True:
@@ -113,7 +134,7 @@ class Coordinator:
             record = decision_record(
                 question,
                 attempts[-1],
-                self._in_force,
+                in_force,
                 received_at=utc_text(now),
                 time=utc_text(self.clock.now()),
                 clock=state,
@@ -127,11 +148,15 @@ class Coordinator:
             plan=chosen,
             attempts=tuple(attempts),
             receipt=await _durable(receipts, end_s),
-            perspective_set=self._in_force.perspective_set,
+            perspective_set=in_force.perspective_set,
             br_section=br_section(question),
             br_version=BR_VERSION,
             clock=state,
-            warnings=(*_method_warnings(question, day), *_clock_warnings(state, now.date(), day)),
+            warnings=(
+                *_method_warnings(question, day),
+                *_clock_warnings(state, now.date(), day),
+                *self._cautions(site.code for site in chosen.remotes),
+            ),
         )
 
     def _note_late(self, question: Question, observation: Observation) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
+
+import msgspec
 
 from appliance.config import TimeLimits
 from appliance.coordinator.decision import Judged
 from appliance.coordinator.gather import Answer, Round, Waits, attempt_of, corroborates, cut_off, unreachable, wait_for
 from appliance.coordinator.perspectives import Perspectives
 from appliance.coordinator.plan import Plan
+from appliance.coordinator.proofs import UNOPPOSED, Standing
 from appliance.coordinator.question import Question
 from appliance.coordinator.verdicts import Rules
 from appliance.errors import ChannelClosed
@@ -24,24 +28,44 @@ from appliance.model.place import Site
 # A perspective that keeps its own deadline is heard before it is cut off.
 _TRANSIT_S = 0.1
 
+Stands = Callable[[], Mapping[str, Standing]]
 LateSink = Callable[[Question, Observation], None]
 
 
 class Fanout:
-    """Runs attempts. `on_late` is given each observation that arrives after its attempt was judged."""
+    """Runs attempts. `on_late` is given each observation that arrives after its attempt was judged.
 
-    def __init__(self, perspectives: Perspectives, primary: Site, limits: TimeLimits, on_late: LateSink) -> None:
+    `asking`: how many attempts under way include each remote.
+
+    `standing`: what stands against perspectives, by code; it is asked when they are asked, and when they are judged.
+    """
+
+    def __init__(
+        self, perspectives: Perspectives, primary: Site, limits: TimeLimits, on_late: LateSink, standing: Stands
+    ) -> None:
         self._perspectives = perspectives
         self._primary = primary
         self._limits = limits
         self._on_late = on_late
+        self._standing = standing
         self._run = uuid.uuid4().hex
         self._numbers = itertools.count(1)
+        self.asking: Counter[str] = Counter()
 
     async def attempt(
         self, question: Question, chosen: Plan, rules: Rules, *, now: datetime, within_s: float
     ) -> Judged:
         """One fresh attempt. Takes at most `within_s`, and then a tenth of it for what late perspectives saw."""
+        codes = [site.code for site in chosen.remotes]
+        self.asking.update(codes)
+        try:
+            return await self._attempt(question, chosen, rules, now=now, within_s=within_s)
+        finally:
+            self.asking.subtract(codes)
+
+    async def _attempt(
+        self, question: Question, chosen: Plan, rules: Rules, *, now: datetime, within_s: float
+    ) -> Judged:
         asked = Round(
             f"{self._run}-{next(self._numbers)}", method_of(question.check), now, asyncio.get_running_loop().time()
         )
@@ -49,11 +73,12 @@ class Fanout:
         sites = {site.code: site for site in chosen.remotes}
         if question.caller_statement is None:
             sites[self._primary.code] = self._primary
+        before = self._standing()
         down, answers = self._ask(sites, question, asked, within_s)
 
         def settled() -> bool:
             passed: dict[str, bool | None] = dict.fromkeys(down, False)
-            passed.update((code, _passed(answer)) for code, answer in answers.items())
+            passed.update((code, _passed(answer, before.get(code, UNOPPOSED))) for code, answer in answers.items())
             stated = question.caller_statement
             primary = passed.pop(self._primary.code) if stated is None else stated.passed
             return rules.settled(primary=primary, remotes=passed)
@@ -65,6 +90,7 @@ class Fanout:
             attempts[code] = attempt_of(sites[code], answer, asked, late=code in late)
             if not answer.done():
                 answer.add_done_callback(lambda done: self._arrived_late(question, done))
+        attempts = opposed(attempts, before, self._standing())
         self._perspectives.remember(question.identifier.value, attempts.values())
         return _judged(question, chosen, rules, attempts, self._primary.code)
 
@@ -93,7 +119,9 @@ class Fanout:
             self._on_late(question, answer.result())
 
 
-def _passed(answer: Answer) -> bool | None:
+def _passed(answer: Answer, standing: Standing) -> bool | None:
+    if standing.withheld is not None:
+        return False
     if not answer.done():
         return None
     return answer.exception() is None and answer.result().corroborates
@@ -108,3 +136,18 @@ def _judged(question: Question, chosen: Plan, rules: Rules, attempts: Mapping[st
         remotes={attempt.perspective: corroborates(attempt) for attempt in remotes},
     )
     return Judged(verdict, own, remotes)
+
+
+def opposed(
+    attempts: Mapping[str, Attempt], before: Mapping[str, Standing], after: Mapping[str, Standing]
+) -> dict[str, Attempt]:
+    """With the proofs in force, and withheld where one failed, be it before the check or after it."""
+    found = {}
+    for code, attempt in attempts.items():
+        standing = after.get(code, UNOPPOSED)
+        if standing.withheld is None:
+            standing = before.get(code, UNOPPOSED)
+        found[code] = msgspec.structs.replace(
+            attempt, withheld=standing.withheld, hand_off=standing.in_force, rov=standing.rov
+        )
+    return found

@@ -41,8 +41,8 @@ class Round:
 
 
 def corroborates(attempt: Attempt) -> bool:
-    """Whether this perspective counts for the applicant: only what arrived in time can."""
-    return attempt.arrival is Arrival.IN_TIME and attempt.observation.corroborates
+    """Whether this perspective counts for the applicant: only what arrived in time can, and from a proven place."""
+    return attempt.arrival is Arrival.IN_TIME and attempt.withheld is None and attempt.observation.corroborates
 
 
 async def wait_for(answers: Mapping[str, Answer], known: Callable[[], bool], waits: Waits) -> None:

@@ -106,6 +106,16 @@ def perspective_set_event(fleet: Fleet, actor: Actor, *, time: str) -> EventReco
     )
 
 
+def drain_event(kind: EventType, code: str, actor: Actor, drained: Iterable[str], *, time: str) -> EventRecord:
+    """An operator took `code` out of service (DRAIN) or into it again (RESUME); `drained`: all that are out after it."""
+    return EventRecord(time=time, type=kind, actor=actor, subject=code, facts=(("drained", " ".join(sorted(drained))),))
+
+
+def key_rotation_event(actor: Actor, code: str, facts: Iterable[tuple[str, str]], *, time: str) -> EventRecord:
+    """An operator took a step of a key rotation, as `mpicctl` tells it: the tunnel daemon keeps no records."""
+    return EventRecord(time=time, type=EventType.KEY_ROTATION, actor=actor, subject=code, facts=tuple(facts))
+
+
 def life_event(
     kind: EventType, actor: Actor, software: Software, facts: Iterable[tuple[str, str]], *, time: str
 ) -> EventRecord:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date
 from itertools import combinations
 
 from appliance import __version__
 from appliance.config import PerspectiveConfig, Settings
+from appliance.coordinator.clock_watch import ClockWatch
 from appliance.coordinator.coordinator import Coordinator
+from appliance.coordinator.drains import Drains
+from appliance.coordinator.proofs import UNOPPOSED, Proofs
 from appliance.evidence.record import utc_text
 from appliance.model.place import Rir, Site
+from appliance.model.proof import Apartness
 from appliance.model.status import (
     ApplianceStatus,
     Distance,
@@ -29,6 +33,7 @@ from appliance.policy.br_table import BR_SECTION, BR_VERSION, next_row, row_at
 from appliance.policy.distance import DISTINCT_METRES
 from appliance.policy.diversity import Share, shares
 from appliance.policy.fleet import Fleet, shortfalls
+from appliance.policy.margin import coming_shortfalls, single_losses
 from appliance.policy.quorum import judge
 
 # The tunnel daemon publishes every few seconds; older than this, what it says may no longer hold.
@@ -44,11 +49,21 @@ class Counts:
 
 
 class StatusView:
-    """Answers the operators' questions about `coordinator`, which runs with `settings`."""
+    """Answers the operators' questions about `coordinator`, which runs with `settings` and holds to `proofs`."""
 
-    def __init__(self, settings: Settings, coordinator: Coordinator, configuration_sha256: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        coordinator: Coordinator,
+        drains: Drains,
+        configuration_sha256: str,
+        proofs: Proofs | None = None,
+    ) -> None:
         self._settings = settings
         self._coordinator = coordinator
+        self._drains = drains
+        self._proofs = proofs
+        self._clock_watch = ClockWatch()
         self._configuration_sha256 = configuration_sha256
         self._started_at = utc_text(coordinator.clock.now())
         self._configured = {perspective.code: perspective for perspective in settings.perspectives}
@@ -57,7 +72,11 @@ class StatusView:
         """Whether a compliant quorum is possible with what is usable now: judged as if every usable perspective matched."""
         coordinator = self._coordinator
         coordinator.perspectives.refresh()
-        down = {site.code: self._down(site.code) for site in coordinator.fleet.remotes}
+        stands = coordinator.standing()
+        down = {
+            site.code: self._down(site.code) or stands.get(site.code, UNOPPOSED).withheld
+            for site in coordinator.fleet.remotes
+        }
         own = None if self._settings.primary.kind == "caller" else self._down(coordinator.fleet.primary.code)
         verdict = judge(
             coordinator.fleet,
@@ -65,17 +84,18 @@ class StatusView:
             primary_passed=own is None,
             remotes={code: reason is None for code, reason in down.items()},
         )
-        reasons = list(verdict.reasons)
+        reasons = [*verdict.reasons, *self._clock_reasons(), *self._root_anchor_reasons()]
         if coordinator.evidence.failure is not None:
             reasons.append(f"evidence cannot be written: {coordinator.evidence.failure}")
         if reasons:
             every = {coordinator.fleet.primary.code: own, **down}
             reasons += [f"{code}: {reason}" for code, reason in every.items() if reason is not None]
-        return Readiness(not reasons, tuple(reasons), tuple(self._warnings()))
+        usable = {code for code, reason in down.items() if reason is None}
+        return Readiness(not reasons, tuple(reasons), (*self._warnings(), *self._margins(usable)))
 
     def status(self, counts: Counts) -> ApplianceStatus:
         """`GET /status`."""
-        readiness, fleet = self.readiness(), self._coordinator.fleet
+        readiness, fleet = self.readiness(), self._coordinator.configured
         remotes = tuple(self._perspective(site) for site in fleet.remotes)
         return ApplianceStatus(
             version=__version__,
@@ -94,13 +114,19 @@ class StatusView:
 
     def perspective_set(self) -> PerspectiveSetReport:
         """`GET /perspectives`."""
-        fleet = self._coordinator.fleet
+        fleet = self._coordinator.configured
         sites = (fleet.primary, *fleet.remotes)
         pairs = combinations((site.code for site in sites), 2)
+        apart = {} if self._proofs is None else self._proofs.pairs
         return PerspectiveSetReport(
             sites=tuple(self._site(site) for site in sites),
             distances=tuple(
-                Distance(*pair, distance_m=fleet.metres[pair], distinct=fleet.metres[pair] >= DISTINCT_METRES)
+                Distance(
+                    *pair,
+                    distance_m=fleet.metres[pair],
+                    distinct=fleet.metres[pair] >= DISTINCT_METRES,
+                    measured=apart.get(pair, Apartness.CONSISTENT),
+                )
                 for pair in pairs
             ),
             rirs=tuple(
@@ -110,10 +136,13 @@ class StatusView:
             ),
             shared=tuple(self._shared()),
             policy=self._policy(),
+            proofs=() if self._proofs is None else self._proofs.all(),
         )
 
     def _down(self, code: str) -> str | None:
-        return self._coordinator.perspectives.down(code)
+        """Why `code` could not corroborate now: it cannot be asked, or its place is not proven."""
+        proofs = None if self._proofs is None else self._proofs.of(code)
+        return self._coordinator.perspectives.down(code) or (None if proofs is None else proofs.withheld)
 
     def _warnings(self) -> Iterator[str]:
         perspectives, clock = self._coordinator.perspectives, self._coordinator.clock
@@ -123,6 +152,27 @@ class StatusView:
             yield f"the tunnel daemon's report is {age_s} s old"
         if not clock.state().synchronised:
             yield "the kernel's clock is not synchronised"
+
+    def _clock_reasons(self) -> Iterator[str]:
+        config, clock = self._settings.clock, self._coordinator.clock
+        unsynchronised_s = self._clock_watch.note(clock.state(), time.monotonic())
+        if config.require_synchronised and unsynchronised_s is not None and unsynchronised_s >= config.grace_s:
+            yield f"the kernel's clock is not synchronised, for {config.grace_s} s or longer"
+
+    def _root_anchor_reasons(self) -> Iterator[str]:
+        fleet, perspectives = self._coordinator.fleet, self._coordinator.perspectives
+        for site in (fleet.primary, *fleet.remotes):
+            worker = perspectives.worker(site.code)
+            if worker is not None and worker.root_anchor_problem is not None:
+                yield f"{site.code}: {worker.root_anchor_problem}"
+
+    def _margins(self, usable: Collection[str]) -> Iterator[str]:
+        """What needs a look before it refuses anything."""
+        fleet, day = self._coordinator.fleet, self._coordinator.today()
+        yield from coming_shortfalls(fleet, day)
+        losses = single_losses(fleet, day, usable)
+        if losses:
+            yield f"no margin is left: the loss of one of {', '.join(losses)} would refuse every certificate"
 
     def _policy(self) -> PolicyStatus:
         fleet, day = self._coordinator.fleet, self._coordinator.today()
@@ -141,6 +191,10 @@ class StatusView:
         perspectives, configured = self._coordinator.perspectives, self._configured.get(site.code)
         local = configured is not None or self._settings.primary.kind == "local"
         reason = self._down(site.code) if local else None
+        healthy = reason is None
+        drained = self._drains.of(site.code)
+        if drained is not None:
+            reason = f"drained by {drained.login or f'user {drained.uid}'} since {drained.since}"
         tunnel = perspectives.tunnel(site.code)
         shaken = tunnel is not None and tunnel.latest_handshake_s > 0
         return PerspectiveStatus(
@@ -149,7 +203,7 @@ class StatusView:
             place=site.place,
             rir=site.rir,
             provider="" if configured is None else configured.provider,
-            nearest=_nearest(self._coordinator.fleet, site),
+            nearest=_nearest(self._coordinator.configured, site),
             ready=reason is None,
             reason=reason or "",
             expected_egress_addresses=self._egress_addresses(configured),
@@ -159,6 +213,9 @@ class StatusView:
             tunnel=tunnel,
             worker=perspectives.worker(site.code),
             last_check=perspectives.last.get(site.code),
+            healthy=healthy,
+            drained=drained,
+            in_flight=self._coordinator.in_flight(site.code),
         )
 
     def _egress_addresses(self, configured: PerspectiveConfig | None) -> tuple[str, ...]:
@@ -176,7 +233,7 @@ class StatusView:
             provider="" if configured is None else configured.provider,
             upstreams=() if configured is None else configured.upstreams,
             origin_asn=None if configured is None else configured.origin_asn,
-            nearest=_nearest(self._coordinator.fleet, site),
+            nearest=_nearest(self._coordinator.configured, site),
         )
 
     def _shared(self) -> Iterator[SharedBy]:

@@ -22,19 +22,27 @@ from systemd.daemon import notify
 from appliance import __version__
 from appliance.api.http import Application
 from appliance.api.routes import Api
+from appliance.api.rov import Rov
 from appliance.api.server import HttpServer
 from appliance.config import DEFAULT_PATH, Settings, load
+from appliance.coordinator.alerts import watch
 from appliance.coordinator.coordinator import Clock, Coordinator
 from appliance.coordinator.day import BUILT, policy_day
+from appliance.coordinator.drains import Drains, DrainStore
 from appliance.coordinator.perspectives import Perspectives
+from appliance.coordinator.proofs import Proofs
 from appliance.coordinator.records import InForce, life_event, perspective_set_event
+from appliance.coordinator.rov.gate import RovGate
+from appliance.coordinator.rov.opening import open_measurement
+from appliance.coordinator.rov.report import RovView
+from appliance.coordinator.rov.schedule import keep_measuring
 from appliance.coordinator.selection import load_secret
 from appliance.coordinator.status import StatusView
+from appliance.coordinator.store import Store, open_store
 from appliance.coordinator.tunnels import TunnelWatch
 from appliance.errors import ApplianceError, ConfigError, ConfinementBroken
 from appliance.evidence.actor import actor_of
 from appliance.evidence.record import EventType, PerspectiveSetRef, Software, utc_text
-from appliance.evidence.writer import EvidenceWriter
 from appliance.ipc import WorkerChannel
 from appliance.linux.clock import ClockState, clock_state
 from appliance.linux.users import NoSuchUser, find_user
@@ -86,12 +94,13 @@ def start(path: Path) -> None:
     """Checks what it is to serve, and serves until told to stop. Raises `ConfigError` with `file: key: rule` lines."""
     settings = load(path)
     fleet = compliant_fleet(path, settings, policy_day(_now(), None, BUILT))
+    drains = DrainStore(settings.coordinator_directory / "drained.json")
     secret = load_secret(settings.coordinator_directory / "selection.key")
     software = Software(__version__, hashlib.sha256(path.read_bytes()).hexdigest())
-    evidence = EvidenceWriter.open(settings.database)
-    compliant_fleet(path, settings, policy_day(_now(), evidence.newest_record_time(), BUILT))
+    store = open_store(settings)
+    compliant_fleet(path, settings, policy_day(_now(), store.writer.newest_record_time(), BUILT))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, fleet, evidence, software, secret))
+        runner.run(serve(settings, fleet, store, software, secret, drains))
 
 
 def compliant_fleet(path: Path, settings: Settings, day: date) -> Fleet:
@@ -106,20 +115,36 @@ def compliant_fleet(path: Path, settings: Settings, day: date) -> Fleet:
     return fleet
 
 
-async def serve(settings: Settings, fleet: Fleet, evidence: EvidenceWriter, software: Software, secret: bytes) -> None:
+async def serve(
+    settings: Settings,
+    configured: Fleet,
+    store: Store,
+    software: Software,
+    secret: bytes,
+    drained: DrainStore,
+) -> None:
     """Answers on both sockets until SIGTERM or SIGINT, then finishes what it accepted."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    actor = actor_of()
+    actor, evidence = actor_of(), store.writer
+    fleet = configured.without(drained.drained)
     async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(evidence.close)
+        stack.push_async_callback(store.close)
         receipt = await evidence.submit(perspective_set_event(fleet, actor, time=utc_text(_now())))
         await evidence.submit(life_event(EventType.START, actor, software, (), time=utc_text(_now())))
+        last = settings.coordinator_directory / "configuration.sha256"
+        if (before := changed_configuration(last, software.configuration_sha256)) is not None:
+            facts = (("configuration_sha256_before", before),)
+            await evidence.submit(life_event(EventType.CONFIGURATION, actor, software, facts, time=utc_text(_now())))
+            last.write_text(software.configuration_sha256, encoding="ascii")
         perspectives = Perspectives(_channels(settings), TunnelWatch(settings.tunnel_report))
         perspectives.start()
         stack.push_async_callback(perspectives.close)
+        proofs = Proofs(settings, configured, perspectives, evidence.submit, actor, _now)
         in_force = InForce(actor, software, PerspectiveSetRef(receipt.seq, receipt.hash))
+        measurement = open_measurement(settings, perspectives, evidence.submit, actor, _now)
+        gate = RovGate(measurement, settings.rov.policy, settings.primary.code)
         coordinator = Coordinator(
             fleet,
             perspectives,
@@ -128,25 +153,44 @@ async def serve(settings: Settings, fleet: Fleet, evidence: EvidenceWriter, soft
             limits=settings.limits,
             clock=Clock(_now, _clock_state, BUILT),
             secret=secret,
+            configured=configured,
+            standing=lambda: gate.over(proofs.standings()),
+            cautions=gate.warnings,
         )
-        api = Api(settings, coordinator, StatusView(settings, coordinator, software.configuration_sha256))
+        drains = Drains(coordinator, drained)
+        view = StatusView(settings, coordinator, drains, software.configuration_sha256, proofs)
+        api = Api(settings, coordinator, view, store, drains, Rov(measurement, RovView(settings, measurement)))
+        proving, alerting = asyncio.create_task(proofs.run()), asyncio.create_task(watch(view.readiness))
+        stack.callback(proving.cancel)
+        stack.callback(alerting.cancel)
         server = HttpServer(settings.api.concurrent_requests + _SPARE_CONNECTIONS)
         stack.push_async_callback(server.stop, settings.limits.answer_s)
         await server.listen(settings.api.socket, settings.users.api_group, Application(api.callers()))
         await server.listen(settings.api.operator_socket, settings.users.operator_group, Application(api.operators()))
+        if settings.rov.schedule and settings.rov.vrp_file is not None:
+            measuring = asyncio.create_task(keep_measuring(measurement), name="rov")
+            stack.callback(measuring.cancel)
         # What lives from here to the end need not be looked at by each collection.
         gc.freeze()
         notify("READY=1")
         _log.info("%d remote perspectives, configuration %s", len(fleet.remotes), software.configuration_sha256[:16])
-        await _until(stopping)
+        await _until(stopping, proving)
         notify("STOPPING=1")
         await server.stop(settings.limits.answer_s)
         await evidence.submit(life_event(EventType.STOP, actor, software, (), time=utc_text(_now())))
 
 
-async def _until(stopping: asyncio.Event) -> None:
-    """Tells the service manager's watchdog, as long as the loop runs, that it does."""
+def changed_configuration(last: Path, current: str) -> str | None:
+    """The hash in the file `last` ("" where there is none) if it is not `current`; None where nothing changed."""
+    before = last.read_text(encoding="ascii") if last.exists() else ""
+    return None if before == current else before
+
+
+async def _until(stopping: asyncio.Event, proving: asyncio.Task[None]) -> None:
+    """Tells the service manager's watchdog, as long as the loop runs and proofs are judged, that it does."""
     while not stopping.is_set():
+        if proving.done():
+            proving.result()
         notify("WATCHDOG=1")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), _WATCHDOG_S)

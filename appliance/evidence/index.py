@@ -6,7 +6,9 @@ from typing import TypedDict
 
 from appliance.evidence.record import Attempt, DecisionRecord, EventRecord, EventType, EvidenceRecord
 
-_ABOUT_A_PERSPECTIVE = frozenset({EventType.PROOF_FAILURE, EventType.VERDICT_CHANGE, EventType.LATE_OBSERVATION})
+_ABOUT_A_PERSPECTIVE = frozenset(
+    {EventType.PROOF, EventType.PROOF_FAILURE, EventType.VERDICT_CHANGE, EventType.LATE_OBSERVATION}
+)
 
 
 class Columns(TypedDict):

@@ -129,6 +129,7 @@ class EventType(StrEnum):
     DRAIN = "drain"
     RESUME = "resume"
     KEY_ROTATION = "key-rotation"
+    PROOF = "proof"
     PROOF_FAILURE = "proof-failure"
     VERDICT_CHANGE = "verdict-change"
     REFUSED_REQUEST = "refused-request"

@@ -13,15 +13,28 @@ class WrongOwner(ApplianceError):
     """A directory that must be root's own is somebody else's, or is no directory."""
 
 
-def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Puts `content` at `path` in one step; readers see the old file or the new one. Not made durable: for `/run`."""
+def write_atomically(path: Path, content: bytes, *, mode: int = 0o644, durable: bool = False) -> None:
+    """Puts `content` at `path` in one step; readers see the old file or the new one. `durable`: it outlives a power cut."""
     beside = path.with_name(f".{path.name}.new")
     beside.unlink(missing_ok=True)
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with os.fdopen(fd, "wb") as file:
         os.fchmod(fd, mode)
         file.write(content)
+        if durable:
+            file.flush()
+            os.fsync(fd)
     beside.replace(path)
+    if durable:
+        _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def ensure_directory(path: Path, uid: int, gid: int, mode: int) -> None:

@@ -8,6 +8,7 @@ from appliance.model.decision import Row
 from appliance.model.health import WorkerStatus
 from appliance.model.observation import Outcome
 from appliance.model.place import Place, Rir
+from appliance.model.proof import Apartness, PerspectiveProofs
 from appliance.model.tunnel import TunnelStatus
 
 
@@ -28,12 +29,22 @@ class LastCheck(msgspec.Struct, frozen=True):
     elapsed_us: int
 
 
+class Drain(msgspec.Struct, frozen=True):
+    """Who took a perspective out of service, and since when (RFC 3339 UTC). `login`: "" where that user has none."""
+
+    since: str
+    uid: int
+    login: str
+
+
 class PerspectiveStatus(msgspec.Struct, frozen=True):
     """One perspective now. `ready`: it can be asked; `reason` says why not, "" where it can.
 
     `provider` is "" for the primary. `handshake_age_s`: seconds since the tunnel's last handshake, None = none or no tunnel.
     `expected_egress_addresses`: as configured, to compare with `worker.egress_addresses`, which the outside saw. `tunnel`
-    and `worker` are what those processes say of themselves, None where they say nothing.
+    and `worker` are what those processes say of themselves, None where they say nothing. `drained`: it is asked nothing,
+    whatever its health. `healthy`: it could be asked, were it not
+    drained. `in_flight`: attempts under way that include it.
     """
 
     code: str
@@ -49,6 +60,9 @@ class PerspectiveStatus(msgspec.Struct, frozen=True):
     tunnel: TunnelStatus | None
     worker: WorkerStatus | None
     last_check: LastCheck | None
+    healthy: bool = True
+    drained: Drain | None = None
+    in_flight: int = 0
 
 
 class Readiness(msgspec.Struct, frozen=True):
@@ -92,12 +106,14 @@ class ApplianceStatus(msgspec.Struct, frozen=True):
 
 
 class Distance(msgspec.Struct, frozen=True):
-    """Whole metres between two perspectives; `distinct` is BR 1.6.1's 500 km."""
+    """Whole metres between two perspectives; `distinct` is BR 1.6.1's 500 km, by the configured places, and `measured` what
+    round-trip times say of it."""
 
     one: str
     other: str
     distance_m: int
     distinct: bool
+    measured: Apartness = Apartness.CONSISTENT
 
 
 class SharedBy(msgspec.Struct, frozen=True):
@@ -133,10 +149,14 @@ class SiteStatus(msgspec.Struct, frozen=True):
 
 
 class PerspectiveSetReport(msgspec.Struct, frozen=True):
-    """`GET /perspectives`: the configured set against the BRs, each pair of `distances` once, the primary included."""
+    """`GET /perspectives`: the configured set against the BRs, each pair of `distances` once, the primary included.
+
+    `proofs`: the hand-off proofs of every perspective that has a worker.
+    """
 
     sites: tuple[SiteStatus, ...]
     distances: tuple[Distance, ...]
     rirs: tuple[RirCount, ...]
     shared: tuple[SharedBy, ...]
     policy: PolicyStatus
+    proofs: tuple[PerspectiveProofs, ...] = ()

@@ -29,6 +29,11 @@ class Assignment(msgspec.Struct, frozen=True):
         """The IP versions that this perspective reaches the Internet by."""
         return frozenset(6 if ":" in address else 4 for address in self.egress_addresses)
 
+    @property
+    def tunnelled(self) -> bool:
+        """Whether the path is a tunnel to an egress node; the primary's is not."""
+        return self.probe_mtu is not None
+
 
 def assignment_of(settings: Settings, code: str) -> Assignment:
     """The assignment of perspective `code`, or of the primary. Raises `ConfigError` where there is no such worker."""

@@ -10,11 +10,13 @@ from pathlib import Path
 from appliance.config.schema import TimeLimits
 from appliance.model.health import WorkerStatus
 from appliance.model.observation import CheckError, Fault
+from appliance.model.proof import Measured
 from appliance.net.dns.resolver import Asks
 from appliance.perspective.anchors import Anchors
 from appliance.perspective.assignment import Assignment
 from appliance.perspective.guard import Guard, View
 from appliance.perspective.path import PathState, probe
+from appliance.perspective.root_anchor import root_anchor_problem
 from appliance.perspective.unbound_control import ResolverRefused, flush_infrastructure
 
 STEP = "confinement"
@@ -30,7 +32,8 @@ class Health:
     """Ready is what is confined, has its path, has a resolver that forgot the last outage, and an exit that is proven.
 
     `changed` is called with each new status, `broken` soon after the path broke, if only for a moment: what is in flight
-    cannot corroborate any more. `asks` is the resolver, `control_socket` its control.
+    cannot corroborate any more. `asks` is the resolver, `control_socket` its control, `measured` gives the latest times to
+    authenticated anchors.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Health:
         *,
         changed: Callable[[WorkerStatus], None],
         broken: Callable[[], None],
+        measured: Callable[[], Measured | None] = lambda: None,
     ) -> None:
         self._assignment = assignment
         self._limits = limits
@@ -53,9 +57,11 @@ class Health:
         self._control_socket = control_socket
         self._changed = changed
         self._broken = broken
+        self._measured = measured
         self._path = PathState(must_answer=assignment.far_must_answer)
         self._path_problem = "no answer from the far end of the path yet"
         self._resolver_problem: str | None = None
+        self._root_anchor_problem: str | None = None
         self._settled = False
         self._stopping = False
         self._seen_epoch = guard.look().epoch
@@ -129,6 +135,10 @@ class Health:
             anchored_at=self._anchors.seen_at(),
             path_rtt_us=self._path.rtt_us,
             netns_inode=self._guard.own_inode,
+            root_anchor_problem=self._root_anchor_problem,
+            confined=not view.findings.excess,
+            path_up=view.intact and self._path.up,
+            measured=self._measured(),
         )
 
     def _reasons(self, view: View) -> tuple[str, ...]:
@@ -142,7 +152,7 @@ class Health:
             return (self._resolver_problem,)
         if not self._settled:
             return ("the resolver has not yet forgotten the last outage",)
-        return self._anchors.reasons()
+        return self._anchors.reasons() if self._root_anchor_problem is None else (self._root_anchor_problem,)
 
     async def _probe(self) -> None:
         interval_s = self._limits.probe_interval_s
@@ -196,6 +206,7 @@ class Health:
         while True:
             await asyncio.sleep(self._limits.probe_interval_s * (2 if self.status.ready else 1))
             if self._settled:
+                self._root_anchor_problem = await root_anchor_problem(self._asks, self._root_anchor_problem)
                 await self._anchors.ask_all()
                 self._publish()
 

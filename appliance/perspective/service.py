@@ -32,6 +32,8 @@ from appliance.perspective.guard import Guard
 from appliance.perspective.health import Health
 from appliance.perspective.links import LinkWatch
 from appliance.perspective.resolver import resolver_paths
+from appliance.perspective.round_trips import RoundTrips, echo_anchors
+from appliance.perspective.rov import Prober
 from appliance.perspective.unbound_control import ResolverRefused, flush_caa
 from appliance.perspective.worker import Worker
 from appliance.policy.delegation import DelegationRules
@@ -68,12 +70,14 @@ async def serve_perspective(settings: Settings, assignment: Assignment, guard: G
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    health, worker, server = await _open(settings, assignment, guard)
+    round_trips = RoundTrips(assignment, echo_anchors(settings, assignment), lambda: _intact_epoch(guard))
+    health, worker, server = await _open(settings, assignment, guard, round_trips)
     _on_readable(guard.fileno(), health.notice)
     watching = asyncio.create_task(health.run())
     alive = asyncio.create_task(_keep_watchdog(health))
+    measuring = asyncio.create_task(round_trips.run(settings.limits.place_interval_s, health.notice))
     told_to_stop = asyncio.create_task(stop.wait())
-    await asyncio.wait({watching, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({watching, measuring, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)
     stopping()
     loop.remove_reader(guard.fileno())
     health.stop()
@@ -82,13 +86,18 @@ async def serve_perspective(settings: Settings, assignment: Assignment, guard: G
     server.close()
     for task in (alive, told_to_stop):
         task.cancel()
+    if measuring.done():
+        measuring.result()
     if watching.done():
         watching.result()
         raise NamespaceReplaced("another namespace was published in place of the one that this worker is in")
     watching.cancel()
+    measuring.cancel()
 
 
-async def _open(settings: Settings, assignment: Assignment, guard: Guard) -> tuple[Health, Worker, Server]:
+async def _open(
+    settings: Settings, assignment: Assignment, guard: Guard, round_trips: RoundTrips
+) -> tuple[Health, Worker, Server]:
     egress_addresses = _Late()
     control_socket = resolver_paths(settings, assignment.code).control_socket
     context = await open_context(
@@ -111,6 +120,7 @@ async def _open(settings: Settings, assignment: Assignment, guard: Guard) -> tup
         lambda: health.gate(),  # noqa: PLW0108 -- made below, as it needs the worker
         capacity=_CHECKS_PER_REQUEST * settings.api.concurrent_requests,
         longest_s=settings.limits.answer_s,
+        probe=Prober(settings, context.resolver).run,
     )
     health = Health(
         assignment,
@@ -121,6 +131,7 @@ async def _open(settings: Settings, assignment: Assignment, guard: Guard) -> tup
         control_socket,
         changed=lambda status: server.broadcast(Status(status)),
         broken=worker.broken,
+        measured=round_trips.measured,
     )
     server = await serve(
         settings.worker_socket(assignment.code),
@@ -140,6 +151,11 @@ async def _forget(control_socket: Path, name: str) -> bool:
         _log.warning("resolver: %s", error)
         return False
     return True
+
+
+def _intact_epoch(guard: Guard) -> int | None:
+    view = guard.look()
+    return view.epoch if view.intact else None
 
 
 class _Late:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import combinations
 from types import MappingProxyType
@@ -37,6 +37,10 @@ class Fleet:
                 return site
         raise KeyError(code)
 
+    def without(self, codes: Collection[str]) -> Fleet:
+        """The same fleet less the remotes in `codes`."""
+        return replace(self, remotes=tuple(site for site in self.remotes if site.code not in codes))
+
     def nearest(self, code: str) -> tuple[str, int]:
         """The perspective nearest to `code`, and how many metres away it is."""
         others = [site.code for site in (self.primary, *self.remotes) if site.code != code]
@@ -60,7 +64,7 @@ def fleet_from(settings: Settings) -> Fleet:
         rir = region_of(configured.country)
         if rir is None:
             unknown.append(f"{key}.place.country: {configured.country} lies in no RIR service region (BR {BR_SECTION})")
-        return Site(code, _place(configured), rir or Rir.RIPE_NCC)
+        return Site(code, place_of(configured), rir or Rir.RIPE_NCC)
 
     primary = site("primary", settings.primary.code, settings.primary.place)
     remotes = [site(f"perspectives.{index}", p.code, p.place) for index, p in enumerate(settings.perspectives)]
@@ -97,7 +101,8 @@ def too_close(fleet: Fleet, codes: Iterable[str]) -> list[tuple[str, str, int]]:
     ]
 
 
-def _place(configured: PlaceConfig) -> Place:
+def place_of(configured: PlaceConfig) -> Place:
+    """A configured place in whole microdegrees."""
     return Place(
         city=configured.city,
         country=configured.country,

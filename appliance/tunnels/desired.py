@@ -82,6 +82,13 @@ def desired_namespaces(settings: Settings, keys: dict[str, Keys]) -> tuple[Desir
     return (_primary(settings.primary, settings, refused), *tunnels)
 
 
+def desired_tunnel(settings: Settings, code: str, keys: Keys) -> DesiredNamespace:
+    """The namespace of one remote perspective with `keys`. Raises `KeyError` for a code that is none's, `NoSuchUser`."""
+    refused = special_purpose_networks(settings.targets.special_purpose_exceptions)
+    configured = {perspective.code: perspective for perspective in settings.perspectives}
+    return _tunnel(configured[code], keys, settings, refused)
+
+
 def _tunnel(
     perspective: PerspectiveConfig, keys: Keys, settings: Settings, refused: list[IpNetwork]
 ) -> DesiredNamespace:
@@ -108,7 +115,7 @@ def _tunnel(
             backend=config.backend,
             peer_addresses=config.peer_addresses,
         ),
-        addresses=frozenset(config.addresses),
+        addresses=frozenset(keys.slot.addresses(config)),
         routes=frozenset(routes | _prohibited(refused)),
         sysctls=_sysctls(find_user(settings.users.perspective).gid, link_local=False),
         link_local=False,

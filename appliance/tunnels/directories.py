@@ -6,7 +6,7 @@ from pathlib import Path
 
 from appliance.config import Settings
 from appliance.linux.files import ensure_directory
-from appliance.linux.users import find_user
+from appliance.linux.users import find_group, find_user
 
 
 def own_directory(settings: Settings) -> Path:
@@ -32,7 +32,8 @@ def prepare(settings: Settings) -> None:
             ensure_directory(parent, mpicd.uid, mpicd.gid, 0o755)
     ensure_directory(runtime / "workers", 0, 0, 0o755)
     ensure_directory(state, 0, 0, 0o755)
-    ensure_directory(settings.database.parent, mpicd.uid, mpicd.gid, 0o700)
+    # Set-group-id: operators read the store beside mpicd; the keys in it are mpicd's alone by their own modes.
+    ensure_directory(settings.database.parent, mpicd.uid, find_group(users.operator_group), 0o2750)
     ensure_directory(settings.coordinator_directory, mpicd.uid, mpicd.gid, 0o700)
     ensure_directory(state / "resolvers", 0, 0, 0o755)
     workers = {p.code: perspective for p in settings.perspectives}

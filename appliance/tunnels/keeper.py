@@ -38,6 +38,10 @@ class NotOurs(ApplianceError):
     """What is found in the namespace's place was made by somebody else; it is left alone."""
 
 
+class Unanswered(ApplianceError):
+    """What was changed was not answered by the egress node."""
+
+
 class Unsettled(ApplianceError):
     """After several rounds something still undoes what was set."""
 
@@ -73,6 +77,34 @@ class Keeper:
     def wake(self) -> None:
         """Something changed in the namespace: look at all of it, now."""
         self._wake.set()
+
+    async def change(self, desired: DesiredNamespace, timeout_s: float) -> None:
+        """Keeps `desired` from now on. Returns after a handshake made since; else goes on as before and raises `Unanswered`."""
+        before = self.desired
+        if await self._answered_as(desired, timeout_s):
+            return
+        await self._answered_as(before, timeout_s)
+        raise Unanswered(
+            f"{self.desired.code}: the egress node did not answer within {timeout_s:g} s; all is as before"
+        )
+
+    async def _answered_as(self, desired: DesiredNamespace, timeout_s: float) -> bool:
+        """Whether a handshake is made in time with the namespace as `desired`, which it is to stay."""
+        # Handshakes bear whole seconds: one of before must not be taken for one of after.
+        since_s = int(time.time()) + 1
+        await asyncio.sleep(since_s - time.time() + 0.01)
+        self.desired = desired
+        self._executor = replace(self._executor, desired=desired)
+        self._say("being changed")
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            self.wake()
+            await asyncio.sleep(_LOOK_WHEN_DOWN_S)
+            seen = self._observed.interface
+            if not self._problem and seen is not None and seen.peers and seen.peers[0].latest_handshake_s >= since_s:
+                return True
+            self._kick()
+        return False
 
     async def run(self) -> None:
         """Looks, repairs, and looks again, for ever."""

@@ -1,4 +1,8 @@
-"""Private and preshared keys, read once at start from files that only root may read."""
+"""Private and preshared keys, in files that only root may read: one of two slots is active, the other idle.
+
+The first slot's files are the configured ones; the second's have `.second` after their names. `.slot` after the private key
+file's name tells which is active.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +12,44 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
-from appliance.config import Settings
-from appliance.errors import ConfigError
+from appliance.config import Settings, WireGuardConfig
+from appliance.config.schema import IpInterface
+from appliance.errors import ApplianceError, ConfigError
+
+
+class Slot(StrEnum):
+    """One of the two keys of a tunnel."""
+
+    FIRST = "first"
+    SECOND = "second"
+
+    @property
+    def other(self) -> Slot:
+        """The idle one where this is active."""
+        return Slot.SECOND if self is Slot.FIRST else Slot.FIRST
+
+    def file(self, configured: Path) -> Path:
+        """This slot's file, from the configured one."""
+        return configured if self is Slot.FIRST else configured.with_name(f"{configured.name}.second")
+
+    def addresses(self, config: WireGuardConfig) -> tuple[IpInterface, ...]:
+        """This slot's inner addresses."""
+        return config.addresses if self is Slot.FIRST else config.second_addresses
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The secrets of one tunnel, base64."""
+    """The secrets of one tunnel, base64, and the slot that they are of."""
 
     private: str = field(repr=False)
     preshared: str | None = field(repr=False)
+    slot: Slot = Slot.FIRST
 
 
-class _BadKeyFile(Exception):
+class BadKeyFile(ApplianceError):
     """The rule that a key file breaks."""
 
 
@@ -33,21 +60,51 @@ def read_keys(settings: Settings, config_file: Path) -> dict[str, Keys]:
     for index, perspective in enumerate(settings.perspectives):
         where = f"{config_file}: perspectives.{index}.wireguard"
         config = perspective.wireguard
-        read: list[str | None] = []
-        for name, path in (
-            ("private_key_file", config.private_key_file),
-            ("preshared_key_file", config.preshared_key_file),
-        ):
-            try:
-                read.append(None if path is None else _read(path))
-            except _BadKeyFile as bad:
-                problems.append(f"{where}.{name}: {path}: {bad}")
-        if len(read) == 2 and read[0] is not None:
-            found[perspective.code] = Keys(clamped(read[0]), read[1])
+        try:
+            found[perspective.code] = keys_in(config, active_slot(config))
+        except BadKeyFile as bad:
+            problems.append(f"{where}.{bad}")
     problems.extend(f"{config_file}: {line}" for line in _shared(found, settings))
     if problems:
         raise ConfigError(problems)
     return found
+
+
+def active_slot(config: WireGuardConfig) -> Slot:
+    """The slot in use. Raises `BadKeyFile`."""
+    path = slot_note(config)
+    try:
+        text = path.read_text(encoding="ascii").strip()
+        slot = Slot(text)
+    except FileNotFoundError:
+        return Slot.FIRST
+    except (OSError, ValueError) as error:
+        raise BadKeyFile(f"private_key_file: {path}: must say which slot is active: {error}") from error
+    if slot is Slot.SECOND and not config.second_addresses:
+        raise BadKeyFile("second_addresses: required, for the key of the second slot is active")
+    return slot
+
+
+def slot_note(config: WireGuardConfig) -> Path:
+    """The file that tells which slot is active; the first where there is none."""
+    return config.private_key_file.with_name(f"{config.private_key_file.name}.slot")
+
+
+def keys_in(config: WireGuardConfig, slot: Slot) -> Keys:
+    """What the files of `slot` hold. Raises `BadKeyFile`."""
+    preshared = config.preshared_key_file
+    return Keys(
+        clamped(_checked("private_key_file", slot.file(config.private_key_file))),
+        None if preshared is None else _checked("preshared_key_file", slot.file(preshared)),
+        slot,
+    )
+
+
+def _checked(key: str, path: Path) -> str:
+    try:
+        return _read(path)
+    except BadKeyFile as bad:
+        raise BadKeyFile(f"{key}: {path}: {bad}") from bad
 
 
 def clamped(private_key: str) -> str:
@@ -72,20 +129,20 @@ def _read(path: Path) -> str:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise _BadKeyFile(error.strerror) from error
+        raise BadKeyFile(error.strerror) from error
     with os.fdopen(fd, "rb") as file:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
-            raise _BadKeyFile("must be a regular file")
+            raise BadKeyFile("must be a regular file")
         if stat.S_IMODE(found.st_mode) & 0o177:
-            raise _BadKeyFile(f"must have mode 0600, has {stat.S_IMODE(found.st_mode):04o}")
+            raise BadKeyFile(f"must have mode 0600, has {stat.S_IMODE(found.st_mode):04o}")
         if found.st_uid != 0:
-            raise _BadKeyFile(f"must belong to root, belongs to user {found.st_uid}")
+            raise BadKeyFile(f"must belong to root, belongs to user {found.st_uid}")
         content = file.read(256)
     try:
         text = content.decode("ascii").strip()
         if len(base64.b64decode(text, validate=True)) != 32:
-            raise _BadKeyFile("must hold one key of 32 octets in base64")
+            raise BadKeyFile("must hold one key of 32 octets in base64")
     except (UnicodeDecodeError, binascii.Error) as error:
-        raise _BadKeyFile("must hold one key in base64") from error
+        raise BadKeyFile("must hold one key in base64") from error
     return text

@@ -15,16 +15,18 @@ from appliance.linux.files import write_atomically
 from appliance.linux.monitor import Monitor
 from appliance.linux.netlink import Netlink
 from appliance.linux.notify import notify
-from appliance.linux.users import find_user
+from appliance.linux.users import find_group, find_user
 from appliance.model.tunnel import TunnelReport, TunnelState
 from appliance.tunnels import fence
 from appliance.tunnels.backend import Launcher, SpawnLauncher, SystemdLauncher
+from appliance.tunnels.control import listening
 from appliance.tunnels.desired import DesiredNamespace
 from appliance.tunnels.directories import own_directory
 from appliance.tunnels.handles import Handles
 from appliance.tunnels.keeper import Keeper, Surroundings
 from appliance.tunnels.record import Record
 from appliance.tunnels.removal import remove
+from appliance.tunnels.rotation import Rotation
 
 _log = logging.getLogger(__name__)
 _PUBLISH_S = 1.0
@@ -63,7 +65,12 @@ class Service:
             await self._remove_former(host)
             around = Surroundings(host, handles, self._launcher, self._record, self._publish.set)
             self._keepers = {n.netns: Keeper(n, around) for n in self._namespaces}
-            async with asyncio.TaskGroup() as tasks:
+            group = find_group(self._settings.users.operator_group)
+            rotation = Rotation(self._settings, {keeper.desired.code: keeper for keeper in self._keepers.values()})
+            async with (
+                listening(self._settings.tunnel_control, group, rotation),
+                asyncio.TaskGroup() as tasks,
+            ):
                 for keeper in self._keepers.values():
                     tasks.create_task(keeper.run())
                 tasks.create_task(self._publish_always())

@@ -6,11 +6,11 @@ import sys
 import time
 from pathlib import Path
 
-from tests.demo import report, uplink
+from tests.demo import report
 from tests.demo.ask import Asker
 from tests.demo.report import Teller
 from tests.demo.story import tell
-from tests.lab import topology
+from tests.lab import topology, uplink
 from tests.lab.appliance import Appliance
 from tests.lab.lab import Lab
 

@@ -17,7 +17,7 @@ EXTRA = Path(__file__).parents[1] / "conformance" / "extra"
 CA_ZONE = "ca.test"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab() -> Iterator[Lab]:
     if os.geteuid() != 0:
         pytest.skip("needs root: network namespaces")
@@ -25,7 +25,7 @@ def lab() -> Iterator[Lab]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def appliance(lab: Lab) -> Iterator[Appliance]:
     running = Appliance(lab.step)
     try:

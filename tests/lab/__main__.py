@@ -1,4 +1,6 @@
-"""`python -m tests.lab up|down|status [--json]`, as root; `LAB_EXTRA=DIR` adds to `up`."""
+"""`python -m tests.lab up|down|status [--json]`, as root; `LAB_EXTRA=DIR` adds to `up`.
+
+`LAB_DELAYS=1`: the appliance's round-trip times fit the map."""
 
 from __future__ import annotations
 
@@ -67,9 +69,10 @@ def _up(lab: Lab, *, with_appliance: bool) -> None:
 def _start_appliance(lab: Lab) -> None:
     # Imported here: the lab by itself needs nothing of the product.
     from tests.lab.appliance import Appliance  # noqa: PLC0415
+    from tests.lab.places import Delays  # noqa: PLC0415
 
     try:
-        Appliance(lab.step).up()
+        Appliance(lab.step).up(delays=Delays() if os.environ.get("LAB_DELAYS") else None)
     except BaseException:
         lab.down()
         raise

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,8 @@ from appliance.perspective.assignment import assignment_of
 from appliance.perspective.prepare import prepare
 from appliance.perspective.resolver import resolver_command
 from tests.lab import processes, state, topology
-from tests.lab.appliance_files import USERS, write_all
+from tests.lab.appliance_files import USERS, toml, write_all
+from tests.lab.places import Delays
 from tests.lab.unix_http import Response, request
 from tests.lab.wait import NotReachedError, wait_until
 
@@ -47,10 +49,15 @@ class Appliance:
         """The primary's code and the remotes'."""
         return [topology.PRIMARY.code, *(egress.code for egress in topology.EGRESSES)]
 
-    def up(self, extra: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-        """Write keys and files, start every process, and return once the coordinator is ready."""
+    def up(self, extra: Mapping[str, Mapping[str, Any]] | None = None, delays: Delays | None = None) -> None:
+        """Write keys and files, start every process, and return once the coordinator is ready.
+
+        `delays`: round-trip times that fit the map, and anchors to measure them by; None: all is near.
+        """
         root = state.directory("appliance")
-        write_all(root, extra)
+        write_all(root, extra, delays)
+        if delays is not None:
+            delays.start()
         self._progress("egress nodes: WireGuard, NAT and firewall")
         self.apply_egress(*(egress.code for egress in topology.EGRESSES))
         self._progress("tunnels")
@@ -126,6 +133,23 @@ class Appliance:
         argv = [str(_BIN / "mpicd"), "--config", str(self.config)]
         self._start("mpicd", argv, topology.PRIMARY.namespace, USERS["mpicd"], groups)
 
+    def start(self, name: str) -> None:
+        """Start a process by its name here, as at first."""
+        kind, _, code = name.partition("-")
+        match kind:
+            case "unbound":
+                self.start_resolver(code)
+            case "worker":
+                self.start_worker(code)
+            case "mpicd":
+                self.start_coordinator()
+            case _:
+                self.start_tunneld()
+
+    def ended(self) -> list[str]:
+        """Names of the processes that were started and run no more."""
+        return [name for name, process in list(self._processes.items()) if process.poll() is not None]
+
     def netns(self, code: str) -> str:
         """The namespace of a perspective, or of the primary."""
         return topology.appliance_namespaces()[code]
@@ -157,6 +181,20 @@ class Appliance:
             _, errors = process.communicate(timeout=_UP_S)
             if process.returncode != 0:
                 raise RuntimeError(f"mpic-egress apply of {code} failed:\n{errors.decode()}")
+
+    def set_peers(self, code: str, peers: Sequence[Mapping[str, Any]]) -> None:
+        """Have an egress node accept exactly these peers, as its operator would."""
+        path = ROOT / f"egress-{code}.toml"
+        document = tomllib.loads(path.read_text())
+        document["interfaces"][0]["peers"] = list(peers)
+        state.write_text(path, toml(document))
+        self.apply_egress(code)
+
+    def peers(self, code: str) -> list[dict[str, Any]]:
+        """The peers that an egress node accepts."""
+        document = tomllib.loads((ROOT / f"egress-{code}.toml").read_text())
+        found: list[dict[str, Any]] = document["interfaces"][0]["peers"]
+        return found
 
     def kill_egress(self, code: str) -> None:
         """Kill WireGuard on an egress node: from here on it is silent."""

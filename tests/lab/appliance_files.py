@@ -11,8 +11,10 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from tests.lab import names, state, topology
+from tests.lab import names, rpki, state, topology, web
+from tests.lab.addresses import network
 from tests.lab.model import Egress
+from tests.lab.places import ECHO_PORT, Delays
 
 USERS: Final = {
     "mpicd": 64101,
@@ -44,8 +46,9 @@ class KeyPair:
         )
 
 
-def write_all(root: Path, extra: Mapping[str, Mapping[str, Any]] | None = None) -> Path:
+def write_all(root: Path, extra: Mapping[str, Mapping[str, Any]] | None = None, delays: Delays | None = None) -> Path:
     """Make keys and files below `root`; the path of `appliance.toml`. `extra`: keys that are added to the file's tables."""
+    state.write_text(routing_file(), routing_dump())
     keys = state.directory("appliance", "keys", mode=0o700)
     peers = []
     for index, egress in enumerate(topology.EGRESSES):
@@ -54,12 +57,59 @@ def write_all(root: Path, extra: Mapping[str, Mapping[str, Any]] | None = None) 
         state.write_text(keys / f"egress-{egress.code}.key", far.private + "\n", 0o600)
         state.write_text(root / f"egress-{egress.code}.toml", _egress(egress, index, keys, own.public))
         peers.append(_perspective(egress, index, keys, far.public))
+    state.write_text(beacons_file(), json.dumps({"beacons": _beacons()}, indent=1))
     path = root / "appliance.toml"
     document = _appliance(root, peers)
+    if delays is not None:
+        delays.configure(document)
     for table, keys_and_values in (extra or {}).items():
         document[table] = document.get(table, {}) | keys_and_values
     state.write_text(path, toml(document))
     return path
+
+
+def beacons_file() -> Path:
+    """The lab's own beacons, in the form of the product's."""
+    return state.STATE_DIR / "beacons.json"
+
+
+def _beacons() -> list[dict[str, Any]]:
+    pairs = [
+        {
+            "name": name,
+            "operator": f"{name} operator",
+            "kind": "pair",
+            "valid": _side(f"{name}-valid.beacon.lab", f"{name}-valid", asn, valid),
+            "invalid": _side(f"{name}-invalid.beacon.lab", f"{name}-invalid", asn, invalid),
+            "source": "the lab",
+        }
+        for name, asn, valid, invalid in (("alpha", 65537, 40, 41), ("beta", 65538, 44, 45))
+    ]
+    cover = _side("cover.beacon.lab", "cover", 65540, 46) | {"site_member": "site"}
+    return [*pairs, {"name": "cover", "operator": "Cover Beacon", "kind": "cover", "valid_site": "A", "invalid": cover}]
+
+
+def _side(host: str, name: str, asn: int, number: int) -> dict[str, Any]:
+    return {
+        "url": f"https://{host}/{{nonce}}",
+        "origin_asn": asn,
+        "prefixes": [str(prefix) for prefix in network(number)],
+        "members": {"beacon": f"{name}.beacon.lab", "site": None},
+        "address_member": "ip",
+    }
+
+
+def routing_file() -> Path:
+    """The whole routing table of the lab, as route collectors see it."""
+    return state.STATE_DIR / "riswhoisdump"
+
+
+def routing_dump() -> str:
+    """It in the form of RIPE's riswhoisdump: origin, prefix, number of peers."""
+    lines = [
+        f"{system.asn}\t{one}\t300\n" for system in topology.SYSTEMS for prefix in system.prefixes for one in prefix
+    ]
+    return "% the routing table of the lab\n" + "".join(lines)
 
 
 def toml(document: Mapping[str, Any]) -> str:
@@ -95,7 +145,7 @@ def _place(place: Any) -> dict[str, Any]:
 
 
 def _inner(index: int, end: int) -> tuple[str, str]:
-    """Inner addresses of tunnel `index`: end 1 is the egress node's, end 2 the appliance's."""
+    """Inner addresses of tunnel `index`: end 1 is the egress node's, ends 2 and 3 the appliance's, one for each key."""
     return f"10.77.{index}.{end}", f"fd77:{index:x}::{end}"
 
 
@@ -116,6 +166,7 @@ def _appliance(root: Path, perspectives: list[dict[str, Any]]) -> dict[str, Any]
             "uplink": primary.interface,
             "addresses": [f"{primary.address.v4}/24", f"{primary.address.v6}/64"],
             "gateways": list(primary.gateway),
+            "origin_asn": primary.origin_asn,
         },
         "perspectives": perspectives,
         "resolver": {
@@ -124,8 +175,22 @@ def _appliance(root: Path, perspectives: list[dict[str, Any]]) -> dict[str, Any]
         },
         "targets": {"special_purpose_exceptions": list(EXCEPTIONS), "user_agent": "mpic-appliance (lab)"},
         "anchors": [{"url": f"http://{anchor.host}/"} for anchor in topology.ANCHORS],
+        "routing": {"files": [routing_file()]},
         "caa": {"issuer_domains": [topology.CA_DOMAIN]},
+        # The lab is to run on any machine, also where nothing synchronises the clock.
+        "clock": {"require_synchronised": False},
         "limits": {"probe_interval_s": 1.0},
+        "rov": {
+            "vrp_file": rpki.vrp_file(),
+            "beacons_file": beacons_file(),
+            "ca_file": web.anchor_ca_file(),
+            "schedule": False,
+            "valid_limit_s": 1.0,
+            "invalid_limit_s": 1.0,
+            "enrolment_interval_s": 0.0,
+            "window_rounds": 10,
+            "dead_retry_s": 30.0,
+        },
         "api": {"socket": root / "run" / "api.sock", "operator_socket": root / "run" / "operator.sock"},
     }
 
@@ -137,6 +202,7 @@ def _perspective(egress: Egress, index: int, keys: Path, public_key: str) -> dic
         "provider": egress.provider,
         "upstreams": list(egress.upstream_asns),
         "origin_asn": egress.origin_asn,
+        "attested_on": "2026-11-01",
         "egress_addresses": list(egress.address),
         "place": _place(egress.place),
         "wireguard": {
@@ -146,6 +212,7 @@ def _perspective(egress: Egress, index: int, keys: Path, public_key: str) -> dic
             "endpoint": f"{egress.address.v4}:{egress.endpoint_port}",
             "listen_port": 51900 + index,
             "addresses": [f"{_inner(index, 2)[0]}/32", f"{_inner(index, 2)[1]}/128"],
+            "second_addresses": [f"{_inner(index, 3)[0]}/32", f"{_inner(index, 3)[1]}/128"],
             "peer_addresses": list(_inner(index, 1)),
         },
     }
@@ -156,6 +223,7 @@ def _egress(egress: Egress, index: int, keys: Path, public_key: str) -> str:
     return toml(
         {
             "special_purpose_exceptions": list(EXCEPTIONS),
+            "echo": {"port": ECHO_PORT},
             "uplink": {"interface": "uplink0", "egress_addresses": list(egress.address)},
             "interfaces": [
                 {

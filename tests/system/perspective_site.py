@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,12 +21,13 @@ import dns.rdatatype
 import dns.zone
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
+from dns.rdtypes.ANY.DNSKEY import DNSKEY
 
 from appliance.config.schema import Settings
 from appliance.model.tunnel import Backend, TunnelReport, TunnelState, TunnelStatus
 from appliance.perspective.assignment import assignment_of
 from appliance.perspective.prepare import prepare
-from appliance.perspective.resolver import resolver_command
+from appliance.perspective.resolver import resolver_command, resolver_paths
 from tests.lab.wait import wait_until
 
 CODE, INTERFACE = "ams", "wg-ams"
@@ -114,8 +116,16 @@ class Site:
         beside.write_bytes(msgspec.json.encode(TunnelReport(0, (status,))))
         beside.rename(path)
 
-    def start_resolver(self) -> subprocess.Popen[str]:
+    def put_root(self, zone: str) -> None:
+        """The name server serves this root from now on."""
+        (self.directory / "root.zone").write_text(zone)
+        self.processes[0].send_signal(signal.SIGHUP)
+
+    def start_resolver(self, more: str = "") -> subprocess.Popen[str]:
+        """`more`: further lines of its configuration."""
         prepare(self.settings, assignment_of(self.settings, CODE))
+        with resolver_paths(self.settings, CODE).configuration.open("a") as file:
+            file.write(more)
         process = self.start(
             resolver_command(self.settings, CODE), user=RESOLVER, stderr=self.directory / "unbound.log"
         )
@@ -142,14 +152,16 @@ class Site:
         namespace: str | None = INSIDE,
         privileges: Sequence[str] = ("--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--no-new-privs"),
         inherited: Sequence[int] = (),
+        around: Sequence[str] = (),
         stderr: Path | None = None,
     ) -> subprocess.Popen[str]:
+        """`around`: a command of root's that runs the rest in surroundings of its own."""
         drop = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *privileges, "--"]
         # nsenter, not `ip netns exec`: that makes a mount namespace of its own.
         enter = [] if namespace is None else ["nsenter", f"--net=/run/netns/{namespace}", "--"]
         with (self.directory / "worker.log" if stderr is None else stderr).open("w") as log:
             process = subprocess.Popen(
-                [*enter, *drop, *command],
+                [*enter, *around, *drop, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -174,9 +186,9 @@ class Site:
         return subprocess.run(command, check=False, capture_output=True, text=True).stdout
 
     def _start_far_end(self) -> None:
-        zone, key = _signed_root()
-        (self.directory / "root.zone").write_text(zone)
-        self.settings.resolver.trust_anchor_file.write_text(key)
+        key = root_key()
+        (self.directory / "root.zone").write_text(signed_root([key]))
+        self.settings.resolver.trust_anchor_file.write_text(trust_anchor(key))
         (self.directory / "root.hints").write_text(
             f". 3600 IN NS ns.auth.\nns.auth. 3600 IN A {DNS[0]}\nns.auth. 3600 IN AAAA {DNS[1]}\n"
         )
@@ -260,19 +272,31 @@ zone:
 """
 
 
-def _signed_root() -> tuple[str, str]:
-    """The zone as text, and its key as a trust anchor."""
-    zone = dns.zone.from_text(ZONE, origin=".", relativize=False)
-    private = ec.generate_private_key(ec.SECP256R1())
-    key = dns.dnssec.make_dnskey(private.public_key(), "ECDSAP256SHA256", flags=257)
+RootKey = tuple[ec.EllipticCurvePrivateKey, DNSKEY]
+
+
+def root_key(private: ec.EllipticCurvePrivateKey | None = None, *, revoked: bool = False) -> RootKey:
+    """A key of the root's: a new one, or `private` with the flags that it is to have (RFC 5011 section 7)."""
+    private = private or ec.generate_private_key(ec.SECP256R1())
+    return private, dns.dnssec.make_dnskey(private.public_key(), "ECDSAP256SHA256", flags=0x181 if revoked else 0x101)
+
+
+def signed_root(keys: Sequence[RootKey], *, serial: int = 1, key_ttl_s: int = 3600) -> str:
+    """The zone as text, signed with all `keys`."""
+    zone = dns.zone.from_text(ZONE.replace("hostmaster.auth. 1 ", f"hostmaster.auth. {serial} "), ".", relativize=False)
     now = datetime.now(UTC)
     with zone.writer() as writer:
         dns.dnssec.sign_zone(
-            zone, writer, keys=[(private, key)], add_dnskey=True, dnskey_ttl=3600,
+            zone, writer, keys=list(keys), add_dnskey=True, dnskey_ttl=key_ttl_s,
             inception=now - timedelta(hours=1), expiration=now + timedelta(days=1),
         )  # fmt: skip
         writer.delete(dns.name.from_text("bogus.test."), dns.rdatatype.RRSIG, dns.rdatatype.TXT)
-    return zone.to_text(relativize=False), f". 3600 IN DNSKEY {key}\n"
+    return zone.to_text(relativize=False)
+
+
+def trust_anchor(key: RootKey) -> str:
+    """`key` as the content of a trust anchor file."""
+    return f". 3600 IN DNSKEY {key[1]}\n"
 
 
 def _document(directory: Path) -> dict[str, Any]:

@@ -111,11 +111,14 @@ public_key = "{self.public[f"egress-{code}"]}"
 endpoint = "{dict(variant.endpoints)[code]}"
 listen_port = {PORTS[code]}
 addresses = ["{NETS[code][0]}.2/32", "{NETS[code][1]}:2/128"]
+second_addresses = ["{NETS[code][0]}.3/32", "{NETS[code][1]}:3/128"]
 peer_addresses = ["{NETS[code][0]}.1", "{NETS[code][1]}:1"]
 """
 
-    def egress(self, more: str = "", name: str = "egress.toml", codes: tuple[str, ...] = NAMES) -> Path:
-        """`egress.toml`; `more`: further top-level keys."""
+    def egress(
+        self, more: str = "", name: str = "egress.toml", codes: tuple[str, ...] = NAMES, last_peer: str = ""
+    ) -> Path:
+        """`egress.toml`; `more`: further top-level keys, `last_peer`: a further peer of the last interface."""
         path = self.directory / name
         path.write_text(f"""
 special_purpose_exceptions = ["198.18.0.0/15", "2001:db8::/32"]
@@ -127,6 +130,7 @@ egress_addresses = ["{EGRESS4}", "{EGRESS6}"]
 port = 8080
 sources = ["{OPERATOR4}/32"]
 {"".join(self._tenant(code) for code in codes)}
+{last_peer}
 """)
         return path
 

@@ -52,12 +52,12 @@ def made() -> Iterator[Site]:
         yield made
 
 
-def _request(number: int = 1) -> CheckRequest:
+def request(number: int = 1) -> CheckRequest:
     identifier = Identifier(IdentifierType.DNS, "www.test", wildcard=False, requested="www.test")
     return CheckRequest(f"r{number}", CODE, identifier, AcmeHttp01Check(TOKEN, ANSWER), deadline_ms=8000)
 
 
-async def _until(condition: Callable[[], object], what: str, state: Callable[[], object] = lambda: "") -> None:
+async def until(condition: Callable[[], object], what: str, state: Callable[[], object] = lambda: "") -> None:
     deadline = asyncio.get_running_loop().time() + LIMIT_S
     while not condition():
         assert asyncio.get_running_loop().time() < deadline, f"{what}: not within {LIMIT_S} s; {state()}"
@@ -69,32 +69,32 @@ async def _coordinator(made: Site) -> AsyncIterator[WorkerChannel]:
     channel = WorkerChannel(made.settings.worker_socket(CODE), CODE, PERSPECTIVE)
     with as_user(MPICD):
         channel.start()
-        await _until(lambda: channel.connected, "the coordinator is admitted")
+        await until(lambda: channel.connected, "the coordinator is admitted")
     yield channel
     await channel.close()
 
 
-async def _ready(channel: WorkerChannel) -> None:
-    await _until(lambda: channel.status and channel.status.ready, "ready", lambda: channel.status)
+async def ready(channel: WorkerChannel) -> None:
+    await until(lambda: channel.status and channel.status.ready, "ready", lambda: channel.status)
 
 
-async def _not_ready(channel: WorkerChannel, reason: str) -> None:
-    await _until(
+async def not_ready(channel: WorkerChannel, reason: str) -> None:
+    await until(
         lambda: channel.status and not channel.status.ready and reason in "; ".join(channel.status.reasons),
         reason,
         lambda: channel.status,
     )
 
 
-async def _ask(channel: WorkerChannel, number: int = 1) -> Observation:
-    return await asyncio.wait_for(channel.ask(_request(number)), LIMIT_S)
+async def ask(channel: WorkerChannel, number: int = 1) -> Observation:
+    return await asyncio.wait_for(channel.ask(request(number)), LIMIT_S)
 
 
-def _challenges(made: Site) -> list[str]:
+def challenges(made: Site) -> list[str]:
     return [line for line in made.requests("http") if TOKEN in line]
 
 
-def _refused_because(observation: Observation, code: str) -> None:
+def refused_because(observation: Observation, code: str) -> None:
     assert observation.outcome is Outcome.ERROR
     assert not observation.corroborates
     assert observation.errors[-1].code == code
@@ -106,15 +106,15 @@ async def test_a_confined_worker_answers_with_what_the_outside_saw(made: Site) -
     worker = made.start_worker()
     (made.directory / "answer").write_text(ANSWER)
     async with _coordinator(made) as channel:
-        await _ready(channel)
-        observation = await _ask(channel)
+        await ready(channel)
+        observation = await ask(channel)
         assert channel.status is not None
         assert channel.status.egress_addresses == OWN
         assert channel.status.netns_inode == inode_of(path_of(INSIDE))
     assert observation.outcome is Outcome.MATCH
     assert observation.egress_addresses == OWN
     assert observation.hops[0].connections[-1].address == WEB[1]
-    assert _challenges(made) == [f"http {OWN[1]} /.well-known/acme-challenge/{TOKEN}"]
+    assert challenges(made) == [f"http {OWN[1]} /.well-known/acme-challenge/{TOKEN}"]
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(LIMIT_S) == 0
 
@@ -203,38 +203,38 @@ async def test_a_check_ends_at_once_when_the_interface_goes(made: Site) -> None:
     made.start_resolver()
     made.start_worker()
     async with _coordinator(made) as channel:
-        await _ready(channel)
-        in_flight = channel.ask(_request(1))
-        await _until(lambda: _challenges(made), "the target was asked")
+        await ready(channel)
+        in_flight = channel.ask(request(1))
+        await until(lambda: challenges(made), "the target was asked")
         ip("-n", INSIDE, "link", "del", INTERFACE)
         first = await asyncio.wait_for(in_flight, LIMIT_S)
-        _refused_because(first, "perspective.tunnel_down")
+        refused_because(first, "perspective.tunnel_down")
         assert first.hops, "what was seen so far is kept as evidence"
-        second = await _ask(channel, 2)
-        _refused_because(second, "perspective.tunnel_down")
+        second = await ask(channel, 2)
+        refused_because(second, "perspective.tunnel_down")
         assert f"interface {INTERFACE} is missing" in second.errors[0].message
         assert second.elapsed_us == 0
         assert second.lookups == ()
-        await _not_ready(channel, f"interface {INTERFACE} is missing")
+        await not_ready(channel, f"interface {INTERFACE} is missing")
         made.connect()
         (made.directory / "answer").write_text(ANSWER)
-        await _ready(channel)
-        assert (await _ask(channel, 3)).outcome is Outcome.MATCH
-    assert len(_challenges(made)) == 2
+        await ready(channel)
+        assert (await ask(channel, 3)).outcome is Outcome.MATCH
+    assert len(challenges(made)) == 2
 
 
 async def test_a_check_during_which_the_path_broke_for_a_moment_does_not_corroborate(made: Site) -> None:
     made.start_resolver()
     made.start_worker()
     async with _coordinator(made) as channel:
-        await _ready(channel)
-        in_flight = channel.ask(_request(1))
-        await _until(lambda: _challenges(made), "the target was asked")
+        await ready(channel)
+        in_flight = channel.ask(request(1))
+        await until(lambda: challenges(made), "the target was asked")
         ip("-n", INSIDE, "link", "set", INTERFACE, "down")
         ip("-n", INSIDE, "link", "set", INTERFACE, "up")
         made.route()
         (made.directory / "answer").write_text(ANSWER)
-        _refused_because(await asyncio.wait_for(in_flight, LIMIT_S), "perspective.tunnel_down")
+        refused_because(await asyncio.wait_for(in_flight, LIMIT_S), "perspective.tunnel_down")
 
 
 async def test_what_was_added_later_stops_the_worker_from_answering(made: Site) -> None:
@@ -242,25 +242,25 @@ async def test_what_was_added_later_stops_the_worker_from_answering(made: Site) 
     made.start_worker()
     (made.directory / "answer").write_text(ANSWER)
     async with _coordinator(made) as channel:
-        await _ready(channel)
+        await ready(channel)
         ip("-n", INSIDE, "link", "add", "extra0", "type", "veth", "peer", "name", "extra1")
-        _refused_because(await _ask(channel), "perspective.not_confined")
+        refused_because(await ask(channel), "perspective.not_confined")
         ip("-n", INSIDE, "link", "del", "extra0")
-        await _ready(channel)
-    assert _challenges(made) == []
+        await ready(channel)
+    assert challenges(made) == []
 
 
 async def test_what_the_tunnel_daemon_publishes_is_followed(made: Site) -> None:
     made.start_resolver()
     worker = made.start_worker()
     async with _coordinator(made) as channel:
-        await _ready(channel)
+        await ready(channel)
         made.publish(state=TunnelState.DOWN)
-        _refused_because(await _ask(channel), "perspective.tunnel_down")
+        refused_because(await ask(channel), "perspective.tunnel_down")
         made.publish()
-        await _ready(channel)
+        await ready(channel)
         made.publish(inode=4242)
-        _refused_because(await _ask(channel, 2), "perspective.not_confined")
+        refused_because(await ask(channel, 2), "perspective.not_confined")
     assert worker.wait(LIMIT_S) == EXIT_RESTART
     assert "another namespace was published" in made.worker_log
 
@@ -269,14 +269,14 @@ async def test_told_to_stop_it_answers_what_is_in_flight_and_ends(made: Site) ->
     made.start_resolver()
     worker = made.start_worker()
     async with _coordinator(made) as channel:
-        await _ready(channel)
-        in_flight = channel.ask(_request(1))
-        await _until(lambda: _challenges(made), "the target was asked")
+        await ready(channel)
+        in_flight = channel.ask(request(1))
+        await until(lambda: challenges(made), "the target was asked")
         worker.send_signal(signal.SIGTERM)
-        await _not_ready(channel, "stopping")
+        await not_ready(channel, "stopping")
         observation = await asyncio.wait_for(in_flight, LIMIT_S)
         assert observation.outcome is Outcome.ERROR
-        await _until(lambda: worker.poll() is not None, "the worker ends")
+        await until(lambda: worker.poll() is not None, "the worker ends")
     assert worker.returncode == 0
     assert not made.settings.worker_socket(CODE).exists()
 
@@ -286,38 +286,51 @@ async def test_a_silent_far_end_is_noticed_and_the_resolver_flushed_before_it_is
     made.start_worker()
     control = resolver_paths(made.settings, CODE).control_socket
     async with _coordinator(made) as channel:
-        await _ready(channel)
+        await ready(channel)
         far("sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
-        await _not_ready(channel, "no answer from the far end of the path")
+        await not_ready(channel, "no answer from the far end of the path")
         control.rename(control.with_name("away"))
         far("sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=0")
-        await _not_ready(channel, f"resolver: {control}: No such file")
+        await not_ready(channel, f"resolver: {control}: No such file")
         control.with_name("away").rename(control)
-        await _ready(channel)
+        await ready(channel)
 
 
 async def test_a_resolver_that_was_restarted_is_used_again(made: Site) -> None:
     resolver = made.start_resolver()
     made.start_worker()
     async with _coordinator(made) as channel:
-        await _ready(channel)
+        await ready(channel)
         resolver.terminate()
         resolver.wait(LIMIT_S)
-        await _not_ready(channel, "resolver: ")
+        await not_ready(channel, "resolver: ")
         made.start_resolver()
-        await _ready(channel)
+        await ready(channel)
+
+
+async def test_a_root_that_does_not_match_the_trust_anchor_is_told(made: Site) -> None:
+    other = "uyLPXMxCSWGRB6Vx2SWd6P1EMNnr1xyYnkaQ6cEZJvQ2HxkXvGlf6gC8K6Y8cV7yKKR1Xz2YB0E8xnQnBxU0Dg=="
+    (made.directory / "root.anchor").write_text(f". 3600 IN DNSKEY 257 3 13 {other}\n")
+    made.start_resolver()
+    made.start_worker()
+    async with _coordinator(made) as channel:
+        await not_ready(channel, "resolver: the root's keys do not match its trust anchor")
+        assert channel.status is not None
+        assert channel.status.root_anchor_problem is not None
+        refused_because(await ask(channel), "perspective.not_ready")
+    assert challenges(made) == []
 
 
 async def test_a_black_hole_for_large_packets_is_seen(made: Site) -> None:
     made.start_resolver()
     made.start_worker()
     async with _coordinator(made) as channel:
-        await _ready(channel)
+        await ready(channel)
         far("nft", "add table inet hole; add chain inet hole in { type filter hook input priority 0; };"
             " add rule inet hole in meta length > 1000 drop")  # fmt: skip
-        await _not_ready(channel, "no answer from the far end of the path")
+        await not_ready(channel, "no answer from the far end of the path")
         far("nft", "delete table inet hole")
-        await _ready(channel)
+        await ready(channel)
 
 
 async def test_an_exit_other_than_configured_disables_the_perspective() -> None:
@@ -326,21 +339,21 @@ async def test_an_exit_other_than_configured_disables_the_perspective() -> None:
         made.start_worker()
         (made.directory / "answer").write_text(ANSWER)
         async with _coordinator(made) as channel:
-            await _not_ready(channel, f"over IPv6 saw {OWN[1]}, which is not a configured egress address")
+            await not_ready(channel, f"over IPv6 saw {OWN[1]}, which is not a configured egress address")
             assert channel.status is not None
             assert channel.status.egress_addresses == OWN
-            _refused_because(await _ask(channel), "perspective.not_ready")
-        assert _challenges(made) == []
+            refused_because(await ask(channel), "perspective.not_ready")
+        assert challenges(made) == []
 
 
 async def test_without_any_anchor_s_answer_it_is_not_ready_but_one_of_two_is_enough() -> None:
     dead, alive = {"url": "http://198.18.9.99/"}, {"url": f"http://{WEB[0]}/address"}
-    for anchors, ready in (([dead], False), ([dead, alive], True)):
+    for anchors, enough in (([dead], False), ([dead, alive], True)):
         with site(anchors=anchors) as made:
             made.start_resolver()
             made.start_worker()
             async with _coordinator(made) as channel:
-                if ready:
-                    await _ready(channel)
+                if enough:
+                    await ready(channel)
                 else:
-                    await _not_ready(channel, "no anchor has seen its IPv4 egress address")
+                    await not_ready(channel, "no anchor has seen its IPv4 egress address")

@@ -45,7 +45,8 @@ class CheckResponse(msgspec.Struct, frozen=True):
 
 
 class PerspectiveResponse(msgspec.Struct, frozen=True):
-    """`perspective_code` and `check_response` are the specification's, the rest is ours. `elapsed_us`: microseconds."""
+    """`perspective_code` and `check_response` are the specification's, the rest is ours. `elapsed_us`: microseconds.
+    `rov`: the verdict on route origin validation that was in force, None where it is not measured."""
 
     perspective_code: str
     check_response: CheckResponse
@@ -56,6 +57,7 @@ class PerspectiveResponse(msgspec.Struct, frozen=True):
     dnssec: DnssecStatus | None
     elapsed_us: int
     egress_addresses: tuple[str, ...]
+    rov: str | None = None
 
 
 class ActualOrchestration(msgspec.Struct, frozen=True):
@@ -165,7 +167,7 @@ def _perspective(attempt: Attempt) -> PerspectiveResponse:
             check_type="caa" if seen.method is Method.CAA else "dcv",
             check_completed=_seen_whole(attempt),
             check_passed=corroborates(attempt),
-            errors=tuple(_errors(seen)),
+            errors=tuple(_errors(attempt)),
             timestamp_ns=(datetime.fromisoformat(seen.started_at) - _EPOCH) // _MICROSECOND * 1000,
             details=details_of(seen),
         ),
@@ -176,6 +178,7 @@ def _perspective(attempt: Attempt) -> PerspectiveResponse:
         dnssec=seen.dnssec,
         elapsed_us=seen.elapsed_us,
         egress_addresses=seen.egress_addresses,
+        rov=None if attempt.rov is None else attempt.rov.verdict,
     )
 
 
@@ -189,7 +192,12 @@ def _completed(judged: Judged) -> bool:
     return completed >= judged.verdict.required and (judged.primary is None or _seen_whole(judged.primary))
 
 
-def _errors(seen: Observation) -> list[ValidationError]:
+def _errors(attempt: Attempt) -> list[ValidationError]:
+    withheld = [] if attempt.withheld is None else [ValidationError("perspective:withheld", attempt.withheld)]
+    return [*_errors_seen(attempt.observation), *withheld]
+
+
+def _errors_seen(seen: Observation) -> list[ValidationError]:
     if seen.outcome is Outcome.MISMATCH:
         kind = f"validation:{seen.method}"
         messages = [error.message for error in seen.errors] or ["What was observed is not what was expected."]

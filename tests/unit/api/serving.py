@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from os import getgid
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,11 @@ from appliance.api.http import Application
 from appliance.api.routes import Api
 from appliance.api.server import HttpServer
 from appliance.config import Settings, TimeLimits
+from appliance.coordinator.drains import Drains, DrainStore
 from appliance.coordinator.status import StatusView
+from appliance.errors import BadRequest
+from appliance.evidence.ledger import Segment
+from appliance.evidence.record import Actor
 from tests.unit.coordinator.configuration import settings
 from tests.unit.coordinator.workers import QUICK, Stage, stage
 
@@ -74,12 +79,23 @@ async def _until_closed(reader: asyncio.StreamReader) -> bytes:
     return data
 
 
+class KeepsAll:
+    """A store in which everything is too young to be pruned, but for the year 2000, of which there is nothing."""
+
+    async def prune(self, before: datetime, now: datetime, actor: Actor) -> Segment | None:
+        if before.year != 2000:
+            raise BadRequest("before", f"records must be kept; asked by {actor.uid} at {now.year}")
+        return None
+
+
 @contextlib.asynccontextmanager
 async def serving(directory: Path, *, limits: TimeLimits = QUICK, **changes: object) -> AsyncIterator[Serving]:
     """Both sockets, listening."""
     configured = settings(directory, **changes)
     async with stage(directory, limits=limits) as on:
-        api = Api(configured, on.coordinator, StatusView(configured, on.coordinator, "00" * 32))
+        drains = Drains(on.coordinator, DrainStore(directory / "drained.json"))
+        view = StatusView(configured, on.coordinator, drains, "00" * 32)
+        api = Api(configured, on.coordinator, view, KeepsAll(), drains)
         server = HttpServer(64)
         await server.listen(configured.api.socket, getgid(), Application(api.callers()))
         await server.listen(configured.api.operator_socket, getgid(), Application(api.operators()))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import pytest
 
+from appliance.coordinator.alerts import Alerts
 from appliance.errors import EvidenceUnavailable
+from appliance.linux.clock import ClockState
 from appliance.model.status import ApplianceStatus, PerspectiveSetReport, Readiness
 from appliance.model.tunnel import Backend, TunnelReport, TunnelState, TunnelStatus
 from tests.unit.api.serving import CAA, Serving, serving
-from tests.unit.coordinator.workers import CODES, mismatch
+from tests.unit.coordinator.workers import CODES, eventually, mismatch
 
 
 def _down(on: Serving, *codes: str) -> None:
@@ -95,3 +100,85 @@ async def test_metrics_are_prometheus_text(tmp_path: Path) -> None:
         assert 'mpic_observations_total{perspective="home",outcome="match"} 1' in lines
         assert "mpic_decision_duration_seconds_count 1" in lines
         assert (await on.callers.get("/metrics")).status_code == 404
+
+
+async def test_pruning_is_for_operators_and_names_what_is_wrong(tmp_path: Path) -> None:
+    async with serving(tmp_path) as on:
+        assert (await on.callers.post("/evidence/prune", json={"before": "2000-01-01T00:00:00Z"})).status_code == 404
+        done = await on.operators.post("/evidence/prune", json={"before": "2000-01-01T00:00:00Z"})
+        assert (done.status_code, done.json()["file"]) == (200, None)
+        for body in ({}, {"before": 5}, {"before": "yesterday"}, {"before": "2026-01-01"}):
+            refused = await on.operators.post("/evidence/prune", json=body)
+            assert refused.status_code == 400
+            assert refused.json()["validation_issues"][0]["loc"] == ["before"]
+        young = await on.operators.post("/evidence/prune", json={"before": "2026-01-01T00:00:00Z"})
+        assert young.status_code == 400
+        assert "must be kept" in young.text
+
+
+@pytest.mark.parametrize(
+    ("clock", "ready"),
+    [({"grace_s": 0}, False), ({"grace_s": 600}, True), ({"grace_s": 0, "require_synchronised": False}, True)],
+)
+async def test_a_clock_that_nothing_holds_ends_readiness_after_its_grace(
+    tmp_path: Path, clock: dict[str, object], ready: bool
+) -> None:
+    async with serving(tmp_path, clock=clock) as on:
+        held = on.stage.coordinator.clock
+        assert (await on.callers.get("/readyz")).status_code == 200
+        on.stage.coordinator.clock = replace(held, state=lambda: ClockState(False, 0, 0, 0))
+        response = await on.callers.get("/readyz")
+        assert response.status_code == (200 if ready else 503)
+        assert "the kernel's clock is not synchronised" in response.text
+        on.stage.coordinator.clock = held
+        assert (await on.callers.get("/readyz")).status_code == 200
+
+
+async def test_a_resolver_that_does_not_trust_the_root_ends_readiness(tmp_path: Path) -> None:
+    async with serving(tmp_path) as on:
+        worker = on.stage.workers["ams"]
+        worker.root_anchor_problem = "resolver: the root's keys do not match its trust anchor"
+        worker.say()
+        perspectives = on.stage.coordinator.perspectives
+        await eventually(lambda: perspectives.worker("ams") == worker.status, "the status is heard")
+        response = await on.callers.get("/readyz")
+        assert response.status_code == 503
+        assert "ams: resolver: the root's keys do not match its trust anchor" in response.json()["reasons"]
+
+
+async def test_dates_to_come_and_the_last_margin_are_warned_of(tmp_path: Path) -> None:
+    async with serving(tmp_path) as on:
+        before = (await on.callers.get("/readyz")).json()["warnings"]
+        assert not any("2026-12-15" in line or "margin" in line for line in before)
+        for code in CODES[:2]:
+            assert (await on.operators.post("/drain", json={"perspective": code})).status_code == 200
+        readiness = (await on.callers.get("/readyz")).json()
+        assert readiness["ready"] is True
+        assert any("from 2026-12-15, in 24 days" in line for line in readiness["warnings"])
+        _down(on, CODES[2])
+        readiness = (await on.callers.get("/readyz")).json()
+        assert readiness["ready"] is True
+        assert any(
+            "no margin is left: the loss of one of gru, jnb, syd would" in line for line in readiness["warnings"]
+        )
+
+
+def test_each_alert_is_one_line_when_it_comes_and_one_when_it_goes(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="mpicd")
+    alerts = Alerts()
+    for readiness in (
+        Readiness(True, ()),
+        Readiness(True, (), ("no margin is left",)),
+        Readiness(True, (), ("no margin is left",)),
+        Readiness(False, ("3 of 6 corroborate",), ("no margin is left",)),
+        Readiness(True, ()),
+    ):
+        alerts.note(readiness)
+    assert [(record.levelno, record.getMessage()) for record in caplog.records][:2] == [
+        (logging.WARNING, "attention: no margin is left"),
+        (logging.ERROR, "not ready: 3 of 6 corroborate"),
+    ]
+    assert {record.getMessage() for record in caplog.records[2:]} == {
+        "over: no margin is left",
+        "over: 3 of 6 corroborate",
+    }

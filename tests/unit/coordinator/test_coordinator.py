@@ -12,9 +12,19 @@ import pytest
 from appliance.config import TimeLimits
 from appliance.coordinator.decision import Decision
 from appliance.coordinator.identifiers import parse_identifier
+from appliance.coordinator.proofs import Standing
 from appliance.coordinator.question import Orchestration, Question
 from appliance.errors import BadRequest, EvidenceUnavailable
-from appliance.evidence.record import Arrival, Attempt, CallerStatement, DecisionRecord, EventRecord, EventType
+from appliance.evidence.record import (
+    Arrival,
+    Attempt,
+    CallerStatement,
+    DecisionRecord,
+    EventRecord,
+    EventType,
+    InForce,
+    utc_text,
+)
 from appliance.ipc import Connection
 from appliance.ipc.messages import Seen
 from appliance.model.check import CaaCheck, CertificateType, CheckRequest
@@ -298,3 +308,26 @@ async def test_many_at_once_are_kept_apart(tmp_path: Path) -> None:
         assert len({decision.receipt.seq for decision in done}) == 64
         assert sorted(request.identifier.value for request in on.workers["syd"].asked) == sorted(names)
         assert NOW.isoformat()[:10] == done[0].last.verdict.policy_date
+
+
+async def test_what_stands_against_a_perspective_withholds_its_match(tmp_path: Path) -> None:
+    proof = InForce("hand-off proof place failed: it is elsewhere", utc_text(NOW), 5, "11" * 32)
+    against = {"nyc": Standing(proof.verdict, proof), "ams": Standing(None, InForce("valid", utc_text(NOW)))}
+    async with stage(tmp_path, standing=lambda: against) as on:
+        decision = await on.coordinator.decide(question())
+        assert decision.last.verdict.quorum == "5/6"
+        withheld = part(decision, "nyc")
+        assert withheld.observation.corroborates, "what it saw is kept as evidence"
+        assert (withheld.withheld, withheld.hand_off) == (proof.verdict, proof)
+        held = part(decision, "ams")
+        assert (held.withheld, held.hand_off) == (None, InForce("valid", utc_text(NOW)))
+        assert decisions(on)[0].remotes == decision.last.remotes
+        against["gru"] = against["nyc"]
+        against["home"] = against["nyc"]
+        assert (await on.coordinator.decide(question())).last.verdict.is_valid is False
+
+
+async def test_a_proof_that_fails_during_the_check_withholds_too(tmp_path: Path) -> None:
+    told: list[dict[str, Standing]] = [{"nyc": Standing("later", None)}, {}]
+    async with stage(tmp_path, standing=told.pop) as on:
+        assert part(await on.coordinator.decide(question()), "nyc").withheld == "later"

@@ -13,11 +13,12 @@ import httpx
 import pytest
 
 from appliance.config import load
+from appliance.coordinator.drains import DrainStore
+from appliance.coordinator.store import open_store
 from appliance.daemons import mpicd
 from appliance.errors import ConfinementBroken
 from appliance.evidence.reading import entries, reading
 from appliance.evidence.record import DecisionRecord, EventRecord, EventType, Software, decode
-from appliance.evidence.writer import EvidenceWriter
 from appliance.linux.users import User
 from tests.lab.appliance_files import toml
 from tests.unit.coordinator.configuration import document
@@ -78,8 +79,9 @@ async def test_a_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for worker in workers:
         worker.path.parent.mkdir(parents=True)
         await worker.start()
-    evidence = EvidenceWriter.open(settings.database)
-    serving = asyncio.create_task(mpicd.serve(settings, FLEET, evidence, Software("0", "ab" * 32), bytes(32)))
+    settings.coordinator_directory.mkdir(parents=True)
+    store, drained = open_store(settings), DrainStore(tmp_path / "drained.json")
+    serving = asyncio.create_task(mpicd.serve(settings, FLEET, store, Software("0", "ab" * 32), bytes(32), drained))
     await eventually(settings.api.operator_socket.exists, "the sockets are there")
     transport = httpx.AsyncHTTPTransport(uds=str(settings.api.operator_socket))
     async with httpx.AsyncClient(transport=transport, base_url="http://mpic", trust_env=False) as client:
@@ -98,8 +100,11 @@ async def test_a_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         worker.stop()
     with reading(settings.database) as connection:
         records = [decode(entry.record) for entry in entries(connection, 0)]
-    kinds = [record.type if isinstance(record, EventRecord) else type(record) for record in records]
-    assert kinds == [EventType.PERSPECTIVE_SET, EventType.START, DecisionRecord, EventType.STOP]
+    every = [record.type if isinstance(record, EventRecord) else type(record) for record in records]
+    assert every.count(EventType.PROOF) == len(workers), "each perspective's proofs, once"
+    kinds = [kind for kind in every if kind is not EventType.PROOF]
+    begun = [EventType.PERSPECTIVE_SET, EventType.START, EventType.CONFIGURATION]
+    assert kinds == [*begun, DecisionRecord, EventType.STOP]
 
 
 def _messages(told: socket.socket) -> set[bytes]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from appliance.config import TimeLimits
 from appliance.coordinator.coordinator import Clock, Coordinator
 from appliance.coordinator.perspectives import Perspectives
+from appliance.coordinator.proofs import Standing
 from appliance.coordinator.records import InForce, perspective_set_event
 from appliance.coordinator.tunnels import TunnelWatch
 from appliance.evidence.actor import actor_of
@@ -94,6 +95,7 @@ class FakeWorker:
     answers_cancel: bool = True
     ready: bool = True
     netns_inode: int = 7
+    root_anchor_problem: str | None = None
     asked: list[CheckRequest] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     server: Server | None = None
@@ -110,14 +112,25 @@ class FakeWorker:
     def say(self) -> None:
         """Tells its status again."""
         assert self.server is not None
-        self.server.broadcast(self._status())
+        self.server.broadcast(Status(self.status))
 
-    def _status(self) -> Status:
+    @property
+    def status(self) -> WorkerStatus:
+        """What it says of itself."""
         reasons = () if self.ready else ("the tunnel's default route is gone",)
-        return Status(WorkerStatus(self.code, self.ready, reasons, ("198.51.100.7",), None, 1000, self.netns_inode))
+        return WorkerStatus(
+            self.code,
+            self.ready,
+            reasons,
+            ("198.51.100.7",),
+            None,
+            1000,
+            self.netns_inode,
+            root_anchor_problem=self.root_anchor_problem,
+        )
 
     def _on_connect(self, connection: Connection) -> None:
-        connection.send(self._status())
+        connection.send(Status(self.status))
 
     def _on_message(self, connection: Connection, message: ToWorker) -> None:
         if isinstance(message, Ask):
@@ -172,7 +185,12 @@ class Stage:
 
 @contextlib.asynccontextmanager
 async def stage(
-    directory: Path, *, limits: TimeLimits = QUICK, fleet: Fleet = FLEET, now: Callable[[], datetime] = lambda: NOW
+    directory: Path,
+    *,
+    limits: TimeLimits = QUICK,
+    fleet: Fleet = FLEET,
+    now: Callable[[], datetime] = lambda: NOW,
+    standing: Callable[[], Mapping[str, Standing]] = dict,
 ) -> AsyncIterator[Stage]:
     """Everything connected and ready."""
     sites = (fleet.primary, *fleet.remotes)
@@ -193,6 +211,7 @@ async def stage(
         limits=limits,
         clock=Clock(now, lambda: ClockState(True, 0, 0, 0), BUILT),
         secret=bytes(32),
+        standing=standing,
     )
     try:
         await eventually(lambda: all(perspectives.down(code) is None for code in workers), "every worker is ready")

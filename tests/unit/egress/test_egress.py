@@ -97,6 +97,7 @@ def test_a_right_file_is_taken(tmp_path: Path) -> None:
     [
         ("51821", "51820", "interfaces.1.listen_port: 51820 is already at interfaces.0.listen_port"),
         ("DIR/two.key", "DIR/one.key", "interfaces.1.private_key_file"),
+        ("[uplink]", "[echo]\nport = 51821\n[uplink]", "echo.port: 51821 is that of interfaces.1"),
         ("KEY-TWO", "KEY-ONE", "interfaces.1.peers.0.public_key"),
         ('"10.78.0.2"', '"10.77.0.2"', "interfaces.1.peers.0.addresses.0"),
         ('"10.78.0.2"', '"fd78::2"', "interfaces.1.peers.0.addresses: of a family"),
@@ -157,3 +158,14 @@ def test_the_refused_networks_do_not_overlap() -> None:
     six: list[IPv6Network] = refused_ipv6()
     assert not any(a.overlaps(b) for i, a in enumerate(four) for b in four[i + 1 :])
     assert not any(a.overlaps(b) for i, a in enumerate(six) for b in six[i + 1 :])
+
+
+def test_the_echo_server_is_reached_from_the_uplink_alone_and_only_so_often(tmp_path: Path) -> None:
+    plain, echoing = (
+        rules.render(config.load(written(tmp_path, "[uplink]", before + "[uplink]")))
+        for before in ("", "[echo]\nport = 51830\nrequests_per_second = 50\n")
+    )
+    (added,) = set(echoing.splitlines()) - set(plain.splitlines())
+    assert added.split() == [
+        "iifname", '"eth0"', "udp", "dport", "51830", "limit", "rate", "50/second", "burst", "50", "packets", "accept",
+    ]  # fmt: skip

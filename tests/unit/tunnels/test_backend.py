@@ -7,8 +7,10 @@ from typing import Literal
 
 import pytest
 
-from appliance.linux.netlink import NetlinkRefused
-from appliance.tunnels import backend
+from appliance.linux.netlink import NetlinkRefused, Route
+from appliance.tunnels import actions, backend
+from appliance.tunnels.execute import Executor
+from tests.unit.tunnels.world import TUNNEL
 
 
 class Host:
@@ -68,4 +70,22 @@ async def test_any_other_refusal_is_one(
 ) -> None:
     with pytest.raises(NetlinkRefused):
         await create(number, wanted, launcher)
+    assert launcher.started == []
+
+
+async def test_error_95_from_a_route_is_no_fallback(launcher: Launcher) -> None:
+    """A route without its family is refused with the same number as a WireGuard link where the kernel has none."""
+
+    class Inner:
+        async def add_route(self, route: Route) -> None:
+            raise NetlinkRefused(f"route add {route.destination}", errno.EOPNOTSUPP)
+
+    class InnerHandles:
+        def netlink(self, name: str) -> Inner:
+            assert name == TUNNEL.netns
+            return Inner()
+
+    executor = Executor(TUNNEL, None, InnerHandles(), launcher, None)  # type: ignore[arg-type]
+    with pytest.raises(NetlinkRefused):
+        await executor.execute(actions.AddRoute(next(iter(TUNNEL.routes))), None)
     assert launcher.started == []

@@ -20,7 +20,8 @@ _ENDPOINTS: Final = {(address, egress.endpoint_port) for egress in topology.EGRE
 def classify(packet: Packet) -> Class:
     """WireGuard between the host and a configured endpoint; the primary's own address; neighbour discovery; other.
 
-    An ICMP error that comes back for a WireGuard packet (RFC 792: it quotes its head) belongs to WireGuard.
+    An ICMP error for a WireGuard packet (RFC 792: it quotes its head) belongs to WireGuard: one that comes back for ours, or the
+    host's own for one that arrived while no backend was listening.
     """
     addresses = (packet.src, packet.dst)
     outward, inward = (packet.src, packet.dst, packet.dport), (packet.dst, packet.src, packet.sport)
@@ -43,18 +44,28 @@ def count(packets: Iterable[Packet]) -> dict[Class, int]:
     return counts
 
 
+def others(packets: Iterable[Packet]) -> list[str]:
+    """What should not be there, for people: who to whom, and the head of what."""
+    return [
+        f"{one.proto} {one.src}:{one.sport} > {one.dst}:{one.dport} {one.payload[:64].hex()}"
+        for one in packets
+        if classify(one) == OTHER
+    ]
+
+
 def _is_wireguard(host: Ip, endpoint: Ip, port: int) -> bool:
     return host in topology.PRIMARY.host_address and (endpoint, port) in _ENDPOINTS
 
 
 def _quotes_wireguard(icmp: bytes) -> bool:
-    """Whether an ICMP error's quoted packet is UDP from the host to a configured endpoint."""
+    """Whether an ICMP error's quoted packet is UDP between the host and a configured endpoint."""
     error, quoted = icmp[0] in _ICMP_ERRORS, icmp[8:]
     header = (quoted[0] & 0x0F) * 4 if quoted else 0
     if not error or len(quoted) < header + 4 or quoted[9] != _UDP:
         return False
-    port = int.from_bytes(quoted[header + 2 : header + 4], "big")
-    return _is_wireguard(IPv4Address(quoted[12:16]), IPv4Address(quoted[16:20]), port)
+    source, destination = IPv4Address(quoted[12:16]), IPv4Address(quoted[16:20])
+    sport, dport = (int.from_bytes(quoted[header + at : header + at + 2], "big") for at in (0, 2))
+    return _is_wireguard(source, destination, dport) or _is_wireguard(destination, source, sport)
 
 
 def _on_link(address: Ip) -> bool:

@@ -1,0 +1,160 @@
+"""The single proofs of a perspective, from what its worker and its tunnel say and what is configured. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+from appliance.model.health import WorkerStatus
+from appliance.model.proof import Measured, Proof, ProofKind, Result
+from appliance.model.tunnel import TunnelState, TunnelStatus
+from appliance.policy.places import LEAST_ANCHORS, PlaceVerdict
+from appliance.policy.routing import Routes, longest_match
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What is configured of one perspective. `tunnelled` is False for the primary, whose AS may be unknown (None)."""
+
+    code: str
+    tunnelled: bool
+    egress_addresses: tuple[str, ...]
+    origin_asn: int | None
+    provider: str
+    upstreams: tuple[int, ...]
+    attested_on: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingTable:
+    """The routes to the egress addresses. `at`: RFC 3339 UTC, of the oldest file; `problem`: why they cannot be used."""
+
+    at: str | None = None
+    problem: str | None = None
+    routes: Routes = field(default_factory=dict)
+
+
+def exit_address(expected: Expected, worker: WorkerStatus | None, *, asked: bool) -> Proof:
+    """Whether outside anchors see a configured address, for each IP version. `asked`: whether anchors are configured."""
+    kind = ProofKind.EXIT_ADDRESS
+    if not asked:
+        return Proof(kind, Result.NOT_CONFIGURED, "no anchors are configured")
+    if worker is None:
+        return _no_worker(kind)
+    seen = worker.egress_addresses
+    facts = (("seen", " ".join(seen)), ("configured", " ".join(expected.egress_addresses)))
+    other = [address for address in seen if address not in expected.egress_addresses]
+    if other:
+        text = f"outside anchors see {', '.join(other)}, not a configured egress address"
+        return Proof(kind, Result.FAILED, text, worker.anchored_at, facts=facts)
+    if not seen:
+        return Proof(kind, Result.MISSING, "no outside anchor has seen its address", worker.anchored_at, facts=facts)
+    return Proof(kind, Result.VALID, f"outside anchors see {', '.join(seen)}", worker.anchored_at, facts=facts)
+
+
+def origin(expected: Expected, table: RoutingTable | None) -> Proof:
+    """Whether the configured AS originates the most specific route to every egress address. `table` None: no data."""
+    kind = ProofKind.ORIGIN
+    if table is None:
+        return Proof(kind, Result.NOT_CONFIGURED, "no routing data is configured")
+    if expected.origin_asn is None:
+        return Proof(kind, Result.NOT_CONFIGURED, "no origin AS is configured")
+    if table.problem is not None:
+        return Proof(kind, Result.MISSING, table.problem, table.at)
+    wrong, facts = [], []
+    for address in expected.egress_addresses:
+        match = longest_match(address, table.routes)
+        if match is None:
+            wrong.append(f"{address} has no route")
+            continue
+        asns = sorted({one.asn for one in match.origins})
+        told = f"{match.prefix} by {' '.join(f'AS{asn}' for asn in asns)}"
+        facts.append((address, told))
+        if expected.origin_asn not in asns:
+            wrong.append(f"{address} is in {told}, not AS{expected.origin_asn}")
+    if wrong:
+        return Proof(kind, Result.FAILED, "; ".join(wrong), table.at, facts=tuple(facts))
+    return Proof(kind, Result.VALID, f"AS{expected.origin_asn} originates its addresses", table.at, facts=tuple(facts))
+
+
+def place(
+    verdict: PlaceVerdict | None, measured: Measured | None, *, city: str, asked: bool, anchors: Mapping[str, str]
+) -> Proof:
+    """Whether the speed of light allows the claimed place. `asked`: whether there are anchors; `anchors`: cities by name."""
+    kind = ProofKind.PLACE
+    if not asked:
+        return Proof(kind, Result.NOT_CONFIGURED, f"fewer than {LEAST_ANCHORS} authenticated anchors are configured")
+    if verdict is None or measured is None:
+        return Proof(kind, Result.MISSING, "no round trip to an authenticated anchor has been measured")
+    facts = (
+        ("tunnel", f"{measured.tunnel_us} us"),
+        *(
+            (one.anchor, f"{one.smallest_us} us to {anchors.get(one.anchor, '?')}, {one.replies} replies")
+            for one in measured.round_trips
+        ),
+    )
+    if verdict.against:
+        return Proof(kind, Result.FAILED, f"not in {city}: {verdict.against[0]}", measured.at, facts=facts)
+    if not verdict.enough:
+        text = f"{len(verdict.anchors)} authenticated anchors answered, {LEAST_ANCHORS} are needed"
+        return Proof(kind, Result.MISSING, text, measured.at, facts=facts)
+    text = f"{len(verdict.anchors)} authenticated anchors allow {city}"
+    return Proof(kind, Result.VALID, text, measured.at, facts=facts)
+
+
+def confinement(worker: WorkerStatus | None, tunnel: TunnelStatus | None, *, at: str) -> Proof:
+    """Whether the worker is confined to the namespace that the tunnel daemon publishes."""
+    kind = ProofKind.CONFINEMENT
+    if worker is None:
+        return _no_worker(kind)
+    facts = (
+        ("worker's namespace", str(worker.netns_inode)),
+        ("published namespace", "none" if tunnel is None else f"{tunnel.netns} {tunnel.netns_inode}"),
+    )
+    if tunnel is not None and tunnel.netns_inode and tunnel.netns_inode != worker.netns_inode:
+        text = "the worker is in another network namespace than the one that is published"
+        return Proof(kind, Result.FAILED, text, at, facts=facts)
+    if not worker.confined:
+        return Proof(kind, Result.FAILED, "; ".join(worker.reasons), at, facts=facts)
+    text = "the worker holds lo and its own interface in the published namespace, and no privilege"
+    return Proof(kind, Result.VALID, text, at, facts=facts)
+
+
+def path(expected: Expected, worker: WorkerStatus | None, tunnel: TunnelStatus | None, *, at: str) -> Proof:
+    """Whether packets of full size reach the egress node and come back."""
+    kind = ProofKind.PATH
+    if not expected.tunnelled:
+        return Proof(kind, Result.NOT_CONFIGURED, "it has no tunnel")
+    if tunnel is not None and tunnel.state is TunnelState.DOWN:
+        return Proof(kind, Result.FAILED, f"tunnel down: {tunnel.reason}", at)
+    if worker is None:
+        return _no_worker(kind)
+    if not worker.path_up:
+        reasons = "; ".join(worker.reasons) or "no answer from the far end of the path"
+        return Proof(kind, Result.FAILED, reasons, at)
+    return Proof(kind, Result.VALID, "the egress node answers, at full size too", at)
+
+
+def attestation(expected: Expected) -> Proof:
+    """What nothing here can measure: on the operator's word, with its date."""
+    kind = ProofKind.ATTESTATION
+    if not expected.tunnelled:
+        return Proof(kind, Result.NOT_CONFIGURED, "the site is the CA's own")
+    facts = (("provider", expected.provider), ("upstreams", " ".join(f"AS{asn}" for asn in expected.upstreams)))
+    if expected.attested_on is None:
+        return Proof(kind, Result.NOT_CONFIGURED, "provider and upstreams are not attested (attested_on)", facts=facts)
+    on = expected.attested_on.isoformat()
+    return Proof(kind, Result.VALID, "provider and upstreams as the operator attests", on, facts=facts)
+
+
+def withheld(proofs: Iterable[Proof]) -> str | None:
+    """Why a perspective with these proofs does not corroborate; None where it does. Failures come first."""
+    against = sorted((one for one in proofs if one.stands_against), key=lambda one: one.result is Result.MISSING)
+    if not against:
+        return None
+    return "; ".join(f"hand-off proof {one.kind} {one.result}: {one.text}" for one in against)
+
+
+def _no_worker(kind: ProofKind) -> Proof:
+    return Proof(kind, Result.MISSING, "no worker says anything")

@@ -1,0 +1,111 @@
+"""`mpic-echo`: signs each nonce that it is sent, so that whoever asked knows how far away this machine can be at most.
+
+A datagram is `magic (8) | nonce (32) | signature (64, zeroes in a request)`; the answer has the same size. The server
+needs no privilege but to read its key.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import os
+import signal
+import socket
+import stat
+import sys
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from egress.errors import ConfigError, EgressError
+
+MAGIC = b"mpicech1"
+NONCE_BYTES = 32
+SIGNATURE_BYTES = 64
+DATAGRAM_BYTES = len(MAGIC) + NONCE_BYTES + SIGNATURE_BYTES
+DEFAULT_PORT = 51821
+_KEY_BYTES = 32
+
+
+def main() -> None:
+    """The command. Exit status 1: the key or the address cannot be used."""
+    parser = argparse.ArgumentParser(prog="mpic-echo", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    make = commands.add_parser("keygen", help="make the key where there is none, and show its public half")
+    serve_ = commands.add_parser("serve", help="answer until told to stop")
+    serve_.add_argument("--address", type=ip_address, required=True, help="address to listen at")
+    serve_.add_argument("--port", type=int, default=DEFAULT_PORT, help="UDP port (default: %(default)s)")
+    for command in (make, serve_):
+        command.add_argument(
+            "--key-file", type=Path, required=True, help="private key, mode 0600, of the server's user"
+        )
+    arguments = parser.parse_args()
+    try:
+        if arguments.command == "keygen":
+            print(keygen(arguments.key_file))
+        else:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+            serve(listening(str(arguments.address), arguments.port), read_key(arguments.key_file))
+    except (EgressError, OSError) as error:
+        print(f"mpic-echo: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+def keygen(path: Path) -> str:
+    """Makes the private key at `path` where there is none; the public one in base64. Raises `ConfigError`, `OSError`."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        pass
+    else:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(base64.b64encode(Ed25519PrivateKey.generate().private_bytes_raw()) + b"\n")
+    return base64.b64encode(read_key(path).public_key().public_bytes_raw()).decode()
+
+
+def read_key(path: Path) -> Ed25519PrivateKey:
+    """The key in `path`. Raises `ConfigError` where it is none, or others could read it; `OSError`."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) or mode & 0o077:
+        raise ConfigError([f"{path}: must be a regular file with mode 0600, has {stat.S_IMODE(mode):04o}"])
+    try:
+        raw = base64.b64decode(path.read_bytes().strip(), validate=True)
+    except ValueError:
+        raw = b""
+    if len(raw) != _KEY_BYTES:
+        raise ConfigError([f"{path}: not a key that mpic-echo keygen made"])
+    return Ed25519PrivateKey.from_private_bytes(raw)
+
+
+def listening(address: str, port: int) -> socket.socket:
+    """A socket at exactly this address. Raises `OSError`."""
+    opened = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    opened.bind((address, port))
+    return opened
+
+
+def serve(opened: socket.socket, key: Ed25519PrivateKey) -> None:
+    """Answers for ever, one after the other: how many may ask is the firewall's to limit."""
+    while True:
+        datagram, sender = opened.recvfrom(DATAGRAM_BYTES + 1)
+        reply = answer(datagram, key)
+        if reply is not None:
+            try:
+                opened.sendto(reply, sender)
+            except OSError:
+                continue  # a sender that cannot be reached is its own loss
+
+
+def answer(datagram: bytes, key: Ed25519PrivateKey) -> bytes | None:
+    """The signed nonce; None for what is no request."""
+    if len(datagram) != DATAGRAM_BYTES or not datagram.startswith(MAGIC):
+        return None
+    signed = datagram[: len(MAGIC) + NONCE_BYTES]
+    return signed + key.sign(signed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""A stream of checks, honest names and dishonest ones, whose answers are all kept."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.e2e.asking import TOKEN, caa, dns_01, http_01
+from tests.lab import wait_until
+from tests.lab.appliance import Appliance
+
+_PAUSE_S = 0.05  # so that the stream leaves the machine room for what it is to watch
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question and what came back; `honest` names deserve a certificate, the others never."""
+
+    honest: bool
+    trace: str
+    status: int
+    answer: dict[str, Any]
+
+
+_QUESTIONS: tuple[tuple[bool, Callable[[], dict[str, Any]]], ...] = (
+    (True, lambda: caa("honest.example")),
+    (False, lambda: caa("forbidden.example")),
+    (True, lambda: http_01("honest.example")),
+    (False, lambda: http_01("honest.example", token=TOKEN[::-1])),
+    (True, lambda: caa("free.example")),
+    (False, lambda: dns_01("unanswered.honest.example")),
+)
+
+
+class Stream:
+    """While open, `clients` ask one after the other. The token of `asking.TOKEN` is to be at `honest.example`."""
+
+    def __init__(self, appliance: Appliance, clients: int = 3) -> None:
+        self.asked: list[Asked] = []
+        self.unanswered: list[str] = []
+        self._appliance = appliance
+        self._numbers = itertools.count()
+        self._stopping = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+
+    def __enter__(self) -> Stream:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for_more(self, answers: int) -> None:
+        """Return once so many more came than there are now."""
+        enough = len(self.asked) + answers
+        wait_until(lambda: len(self.asked) >= enough, 60, f"{answers} more answers come")
+
+    def _ask(self) -> None:
+        while not self._stopping.wait(_PAUSE_S):
+            number = next(self._numbers)
+            honest, question = _QUESTIONS[number % len(_QUESTIONS)]
+            trace = f"stream-{id(self)}-{number}"
+            try:
+                response = self._appliance.ask("POST", "/mpic", question() | {"trace_identifier": trace})
+            except (OSError, http.client.HTTPException) as error:
+                self.unanswered.append(f"{trace}: {error!r}")
+                continue
+            self.asked.append(Asked(honest, trace, response.status_code, response.json()))
+
+
+def wrong(asked: Asked) -> bool:
+    """Whether an answer says something untrue: of the applicant, or of what a perspective found.
+
+    Refusing an honest name for want of perspectives is right; having found that it is not in order is not.
+    """
+    if asked.status != 200:
+        return True
+    parts = [asked.answer["primary"], *asked.answer["perspectives"]]
+    responses = [part["check_response"] for part in parts]
+    if not asked.honest:
+        return asked.answer["is_valid"] or any(response["check_passed"] for response in responses)
+    return any(response["check_completed"] and not response["check_passed"] for response in responses)

@@ -1,0 +1,163 @@
+"""Round-trip times that fit the map, for a lab that is asked for them; and nodes that are not where they claim to be.
+
+The wire is delayed by `tests.lab.relay` in the router before each egress node and at each anchor, so that neither the
+product nor the egress nodes know of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import asin, cos, radians, sin, sqrt
+from pathlib import Path
+from typing import Any, Final
+
+from egress.echo import keygen
+from tests.lab import processes, state, topology
+from tests.lab.model import Place
+
+ECHO_PORT: Final = 51821
+_BEHIND_RELAY_PORT: Final = 51822
+_ECHO_UID: Final = 64106
+_BIN: Final = Path(sys.executable).parent
+_EARTH_KM: Final = 6371.0
+_KM_PER_ROUND_TRIP_MS: Final = 100
+# Cables do not run straight.
+_DETOUR: Final = 1.3
+_HOME: Final = topology.PRIMARY.place
+
+
+def round_trip_us(one: Place, other: Place) -> int:
+    """What a ping between two places takes."""
+    return round(_kilometres(one, other) / _KM_PER_ROUND_TRIP_MS * _DETOUR * 1000) + 300
+
+
+def _kilometres(one: Place, other: Place) -> float:
+    a, b = radians(one.latitude), radians(other.latitude)
+    half = sin((b - a) / 2) ** 2 + cos(a) * cos(b) * sin(radians(other.longitude - one.longitude) / 2) ** 2
+    return 2 * _EARTH_KM * asin(sqrt(min(1.0, half)))
+
+
+@dataclass
+class Delays:
+    """Where the egress nodes really are (`moved`: those that are not where they claim), and which lose large packets."""
+
+    moved: dict[str, Place] = field(default_factory=dict)
+    largest: dict[str, int] = field(default_factory=dict)
+
+    def move(self, code: str, place: Place | None) -> None:
+        """From now on the node of `code` is at `place`; None: where it claims to be."""
+        self.moved.pop(code, None)
+        if place is not None:
+            self.moved[code] = place
+        self._write()
+
+    def drop_larger_than(self, code: str, octets: int | None) -> None:
+        """From now on no larger WireGuard datagram passes to or from `code`; None: all do."""
+        self.largest.pop(code, None)
+        if octets is not None:
+            self.largest[code] = octets
+        self._write()
+
+    def configure(self, document: dict[str, Any]) -> None:
+        """Adds to `appliance.toml` what the delays need: the relays as endpoints, and every `mpic-echo` with its key."""
+        for perspective, egress in zip(document["perspectives"], topology.EGRESSES, strict=True):
+            perspective["wireguard"]["endpoint"] = f"{egress.gateway.v4}:{egress.endpoint_port}"
+            perspective["echo"] = {
+                "address": egress.gateway.v4,
+                "port": ECHO_PORT,
+                "public_key": keygen(_key_file(egress.code)),
+            }
+        document["place_anchors"] = [
+            {
+                "name": anchor.name,
+                "place": _place(anchor.place),
+                "address": anchor.address.v4,
+                "port": ECHO_PORT,
+                "public_key": keygen(_key_file(anchor.name)),
+            }
+            for anchor in topology.ANCHORS
+        ]
+        document["limits"] = document["limits"] | {"place_interval_s": 2.0}
+
+    def start(self) -> None:
+        """Starts the relays and every `mpic-echo`; the lab ends them."""
+        for egress in topology.EGRESSES:
+            _serve(egress.namespace, egress.code, str(egress.address.v4), ECHO_PORT)
+        for anchor in topology.ANCHORS:
+            _serve(topology.SYSTEM_BY_NAME[anchor.system].namespace, anchor.name, "127.0.0.1", _BEHIND_RELAY_PORT)
+        self._write()
+        argv = [sys.executable, str(Path(__file__).with_name("relay.py")), str(_file())]
+        processes.service(topology.PRIMARY.namespace, "relay", argv)
+
+    def _write(self) -> None:
+        places = {egress.code: self.moved.get(egress.code, egress.place) for egress in topology.EGRESSES}
+        networks = {_network(egress.address.v4): places[egress.code] for egress in topology.EGRESSES}
+        networks[_network(topology.PRIMARY.address.v4)] = _HOME
+        echoes = places | {anchor.name: anchor.place for anchor in topology.ANCHORS}
+        document = {
+            "relays": _relays(),
+            "tunnel_us": {code: round_trip_us(_HOME, place) for code, place in places.items()},
+            "echo_us": {
+                site: {network: round_trip_us(place, asker) for network, asker in networks.items()}
+                for site, place in echoes.items()
+            },
+            "largest": self.largest,
+        }
+        state.write_text(_file(), json.dumps(document))
+
+
+def _relays() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for lan in topology.LANS:
+        for egress in topology.EGRESSES:
+            if lan.host != egress.code:
+                continue
+            for kind, port in (("tunnel", egress.endpoint_port), ("echo", ECHO_PORT)):
+                found.append(
+                    {
+                        "kind": kind,
+                        "site": egress.code,
+                        "namespace": topology.SYSTEM_BY_NAME[lan.router].namespace,
+                        "listen": [str(egress.gateway.v4), port],
+                        "to": [str(egress.address.v4), port],
+                    }
+                )
+    found += [
+        {
+            "kind": "echo",
+            "site": anchor.name,
+            "namespace": topology.SYSTEM_BY_NAME[anchor.system].namespace,
+            "listen": [str(anchor.address.v4), ECHO_PORT],
+            "to": ["127.0.0.1", _BEHIND_RELAY_PORT],
+        }
+        for anchor in topology.ANCHORS
+    ]
+    return found
+
+
+def _serve(namespace: str, name: str, address: str, port: int) -> None:
+    os.chown(_key_file(name), _ECHO_UID, _ECHO_UID)
+    drop = ["setpriv", f"--reuid={_ECHO_UID}", f"--regid={_ECHO_UID}", "--clear-groups", "--inh-caps=-all",
+            "--bounding-set=-all", "--no-new-privs", "--"]  # fmt: skip
+    serve = [str(_BIN / "mpic-echo"), "serve", "--address", address, "--port", str(port)]
+    processes.service(namespace, f"echo-{name}", [*drop, *serve, "--key-file", str(_key_file(name))])
+
+
+def _key_file(name: str) -> Path:
+    return state.directory("echo") / f"{name}.key"
+
+
+def _file() -> Path:
+    return state.STATE_DIR / "delays.json"
+
+
+def _network(address: object) -> str:
+    return str(address).rpartition(".")[0]
+
+
+def _place(place: Place) -> Mapping[str, object]:
+    return {"city": place.city, "country": place.country, "latitude": place.latitude, "longitude": place.longitude}

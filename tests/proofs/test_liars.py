@@ -1,0 +1,187 @@
+"""Each liar is named with the proof that failed within one probe interval, stops corroborating, and nobody else is accused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import select
+
+from appliance.evidence.reading import reading
+from appliance.evidence.record import EventRecord, decode
+from appliance.evidence.schema import RECORDS
+from tests.e2e.asking import caa, corroborating, decide
+from tests.lab import Lab, netns, topology, wait_until
+from tests.lab.appliance import Appliance
+from tests.lab.places import Delays
+from tests.proofs.asking import failed, mpicctl, report
+
+pytestmark = pytest.mark.e2e
+
+PROBE_INTERVAL_S = 10
+_CLIENTS = 4
+REMOTES = {egress.code for egress in topology.EGRESSES}
+_FRANKFURT = next(anchor.place for anchor in topology.ANCHORS if anchor.name == "fra")
+_POLDER = topology.SYSTEM_BY_NAME["polder"].namespace
+
+
+def named(appliance: Appliance, code: str, kind: str) -> None:
+    """Returns once `code` is named for `kind`, within one probe interval, and asserts that no other is."""
+    accused = wait_until(
+        lambda: (found := failed(appliance)) and kind in found.get(code, set()) and found,
+        PROBE_INTERVAL_S,
+        f"{code} is named for {kind}",
+    )
+    assert isinstance(accused, dict)
+    assert set(accused) == {code}
+
+
+def refused(appliance: Appliance, code: str) -> str:
+    """Asserts that `code` alone does not corroborate, and returns the answer's reasons for it."""
+    answer = decide(appliance, caa("free.example"))
+    assert answer["is_valid"] is True
+    assert corroborating(answer) == REMOTES - {code}
+    (part,) = (part for part in answer["perspectives"] if part["perspective_code"] == code)
+    return "; ".join(error["error_message"] for error in part["check_response"]["errors"])
+
+
+def test_every_proof_of_the_honest(appliance: Appliance) -> None:
+    told = report(appliance)
+    assert failed(appliance) == {}
+    results = {one["code"]: {proof["kind"]: proof["result"] for proof in one["proofs"]} for one in told["proofs"]}
+    for code in REMOTES:
+        assert set(results[code].values()) == {"valid"}, code
+    assert results[topology.PRIMARY.code] == {
+        "exit-address": "valid",
+        "origin": "valid",
+        "place": "valid",
+        "confinement": "valid",
+        "path": "not-configured",
+        "attestation": "not-configured",
+    }
+    measured = {frozenset((pair["one"], pair["other"])): pair["measured"] for pair in told["distances"]}
+    assert "contradicted" not in measured.values()
+    assert measured[frozenset(("ams", "nyc"))] == "proven"
+    assert decide(appliance, caa("free.example"))["quorum"] == "6/6"
+
+
+def test_one_proof_in_full(appliance: Appliance) -> None:
+    status, text = mpicctl(appliance, "proof", "ams")
+    assert status == 0
+    assert "AS64503 originates its addresses" in text
+    status, text = mpicctl(appliance, "proof", "ams", "--json")
+    told = json.loads(text)
+    assert told["withheld"] is None
+    place = next(proof for proof in told["proofs"] if proof["kind"] == "place")
+    assert {"tunnel", "fra", "iad", "hnd", "nyc"} <= {name for name, _ in place["facts"]}
+    with reading(appliance.settings.database) as connection:
+        row = connection.execute(select(RECORDS.c.hash, RECORDS.c.record).where(RECORDS.c.seq == told["seq"])).one()
+    record = decode(row.record)
+    assert isinstance(record, EventRecord)
+    assert record.subject == "ams"
+    assert row.hash.hex() == told["hash"]
+    assert dict(record.facts)["place"].startswith("valid: ")
+
+
+def test_a_place_that_light_contradicts(appliance: Appliance, delays: Delays) -> None:
+    delays.move("sin", _FRANKFURT)
+    try:
+        named(appliance, "sin", "place")
+        assert "hand-off proof place failed: not in Singapore" in refused(appliance, "sin")
+        assert mpicctl(appliance, "proof", "sin")[0] == 1
+        contradicted = {
+            frozenset((pair["one"], pair["other"]))
+            for pair in report(appliance)["distances"]
+            if pair["measured"] == "contradicted"
+        }
+        assert contradicted == {frozenset(("sin", code)) for code in {*REMOTES, topology.PRIMARY.code} - {"sin"}}
+    finally:
+        delays.move("sin", None)
+    wait_until(lambda: failed(appliance) == {}, 60, "sin is where it claims to be, and believed")
+
+
+def test_an_exit_address_that_the_provider_moved(lab: Lab, appliance: Appliance) -> None:
+    ams = next(egress for egress in topology.EGRESSES if egress.code == "ams")
+    table = (
+        "table ip moved {\n chain out {\n type nat hook postrouting priority srcnat\n"
+        f" ip saddr {ams.address.v4} snat to {ams.address.v4 + 75}\n }}\n}}\n"
+    )
+    lab.run(_POLDER, ["nft", "-f", "-"], stdin=table, check=True)
+    try:
+        named(appliance, "ams", "exit-address")
+        assert f"saw {ams.address.v4 + 75}" in refused(appliance, "ams")
+    finally:
+        lab.run(_POLDER, ["nft", "delete", "table", "ip", "moved"], check=True)
+    wait_until(lambda: failed(appliance) == {}, 60, "the exit is the configured one again")
+
+
+def test_a_namespace_that_was_swapped(lab: Lab, appliance: Appliance) -> None:
+    """The worker lives on in a namespace that is no longer the published one."""
+    namespace = appliance.netns("gru")
+    before = netns.inode(namespace)
+    os.kill(appliance.pid("worker-gru"), signal.SIGSTOP)
+    try:
+        netns.delete([namespace])
+        wait_until(lambda: netns.inode(namespace) not in {None, before}, 30, "mpic-tunneld makes it anew")
+        named(appliance, "gru", "confinement")
+        refused(appliance, "gru")
+    finally:
+        appliance.kill("worker-gru")
+        appliance.kill("unbound-gru")
+    appliance.start_resolver("gru")
+    appliance.start_worker("gru")
+    wait_until(lambda: failed(appliance) == {}, 60, "a new worker is in the published namespace")
+
+
+def test_a_black_hole_for_large_packets(appliance: Appliance, delays: Delays) -> None:
+    delays.drop_larger_than("syd", 1200)
+    try:
+        named(appliance, "syd", "path")
+        refused(appliance, "syd")
+    finally:
+        delays.drop_larger_than("syd", None)
+    wait_until(lambda: failed(appliance) == {}, 60, "large packets pass again")
+
+
+def test_an_origin_that_is_another(appliance: Appliance) -> None:
+    (path,) = appliance.settings.routing.files if appliance.settings.routing else ()
+    before = path.read_text()
+    path.write_text(before + "65536\t198.18.15.0/25\t300\n")
+    try:
+        named(appliance, "jnb", "origin")
+        assert "by AS65536, not AS64507" in refused(appliance, "jnb")
+    finally:
+        path.write_text(before)
+    wait_until(lambda: failed(appliance) == {}, 60, "the origin is the configured one again")
+
+
+def under_load(appliance: Appliance, seconds: float) -> None:
+    """Nobody is accused, and everybody corroborates, while clients ask one question after the other."""
+    ends_at_s = time.monotonic() + seconds
+
+    def ask() -> set[str]:
+        quorums = set()
+        while time.monotonic() < ends_at_s:
+            quorums.add(decide(appliance, caa("free.example"))["quorum"])
+        return quorums
+
+    with ThreadPoolExecutor(_CLIENTS) as clients:
+        answers = [clients.submit(ask) for _ in range(_CLIENTS)]
+        while time.monotonic() < ends_at_s:
+            assert failed(appliance) == {}
+        assert [answer.result() for answer in answers] == [{"6/6"}] * _CLIENTS
+
+
+@pytest.mark.timeout(300)
+def test_the_honest_are_not_accused(appliance: Appliance) -> None:
+    under_load(appliance, 30)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(4500)
+def test_the_honest_are_not_accused_for_an_hour(appliance: Appliance) -> None:
+    under_load(appliance, 3600)
