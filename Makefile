@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit lint lab lab-down bench soak clean
+.PHONY: help setup demo test unit lint lab lab-down bench soak deb clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -42,6 +42,10 @@ bench: setup ## decisions per second, latency and CPU per decision, beside the f
 
 soak: setup ## what is too long for make test: full counts (root)
 	@$(PYTHON) -m pytest -v -m soak --timeout 7200
+
+deb: ## the two Debian packages, in build/deb
+	@.ci/setup --python-only
+	@packaging/deb/build
 
 clean: ## remove what was built, and the virtual environment
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -64,8 +64,9 @@ def _run(arguments: argparse.Namespace) -> int:
         settings = load(arguments.config)
         if os.geteuid() != 0:
             raise ApplianceError("mpic-tunneld needs root")
-        keep_only(_CAPABILITIES)
+        # Before capabilities are given up: without CAP_FSETID a directory silently loses its set-group-id bit.
         prepare(settings)
+        keep_only(_CAPABILITIES)
         if arguments.prepare_directories:
             return 0
         with _only_one(settings):

@@ -33,7 +33,7 @@ def prepare(settings: Settings, assignment: Assignment) -> None:
 
 def _make(directory: Path, owner: User, mode: int) -> None:
     directory.parent.parent.mkdir(parents=True, exist_ok=True)
-    directory.parent.mkdir(mode=0o755, exist_ok=True)
+    ensure_directory(directory.parent, 0, 0, 0o755)
     ensure_directory(directory, owner.uid, owner.gid, mode)
 
 

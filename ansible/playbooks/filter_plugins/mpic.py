@@ -1,0 +1,107 @@
+"""What preflight.yml holds the inventory to: each filter gives lines of the form `host: rule`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+# BR 3.2.2.9
+NEAREST_KM = 500
+# WGS-84
+_A_M = 6378137.0
+_F = 1 / 298.257223563
+_NEEDED = ("index", "place", "provider", "upstreams", "origin_asn", "addresses")
+Host = Mapping[str, Any]
+
+
+def distance_km(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+    """The geodesic distance of two places in kilometres, by Lambert's formula: some 10 m wrong in thousands of km."""
+    reduced = [math.atan((1 - _F) * math.tan(math.radians(place["latitude"]))) for place in (one, other)]
+    middle, difference = (reduced[0] + reduced[1]) / 2, (reduced[1] - reduced[0]) / 2
+    turn = math.radians(other["longitude"] - one["longitude"]) / 2
+    half = math.sin(difference) ** 2 + math.cos(reduced[0]) * math.cos(reduced[1]) * math.sin(turn) ** 2
+    angle = 2 * math.asin(min(1.0, math.sqrt(half)))
+    if angle < 1e-9 or math.pi - angle < 1e-9:
+        return angle * _A_M / 1000
+    x = (angle - math.sin(angle)) * (math.sin(middle) * math.cos(difference) / math.cos(angle / 2)) ** 2
+    y = (angle + math.sin(angle)) * (math.cos(middle) * math.sin(difference) / math.sin(angle / 2)) ** 2
+    return _A_M * (angle - _F / 2 * (x + y)) / 1000
+
+
+def inventory_problems(egresses: Sequence[Host], appliances: Sequence[Host]) -> list[str]:
+    """Rules that the inventory breaks; hosts are their variables, `inventory_hostname` among them. Empty: none."""
+    found = [line for host in egresses for line in _described(host)]
+    found += [line for host in appliances for line in _appliance(host)]
+    if not egresses or not appliances:
+        found.append("inventory: the groups mpic_egresses and mpic_appliances each need a host")
+    if not found:
+        found = [*_apart(egresses, appliances), *_unique(egresses, appliances)]
+    return found
+
+
+def key_problems(keys: Mapping[str, str]) -> list[str]:
+    """Public keys by whose they are: no two are the same, as they are where a machine was cloned."""
+    return [
+        f"{one}: has the same key as {other}; each end of each tunnel needs its own"
+        for one, other in combinations(sorted(keys), 2)
+        if keys[one] == keys[other]
+    ]
+
+
+def _described(host: Host) -> Iterator[str]:
+    name = host["inventory_hostname"]
+    for key in _NEEDED:
+        if host.get(f"egress_{key}") in (None, ""):
+            yield f"{name}: egress_{key} is missing"
+    if host.get("egress_place") is not None:
+        yield from _place(name, "egress_place", host["egress_place"])
+
+
+def _appliance(host: Host) -> Iterator[str]:
+    name = host["inventory_hostname"]
+    for key in ("index", "code", "place", "issuer_domains", "uplink", "addresses", "gateways"):
+        if host.get(f"appliance_{key}") in (None, ""):
+            yield f"{name}: appliance_{key} is missing"
+    if host.get("appliance_place") is not None:
+        yield from _place(name, "appliance_place", host["appliance_place"])
+
+
+def _place(name: str, key: str, place: Any) -> Iterator[str]:
+    for part, most in (("latitude", 90), ("longitude", 180)):
+        value = place.get(part) if isinstance(place, Mapping) else None
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > most:
+            yield f"{name}: {key}.{part}: must be a number of degrees of at most {most}"
+    for part in ("city", "country"):
+        if not isinstance(place, Mapping) or not place.get(part):
+            yield f"{name}: {key}.{part} is missing"
+
+
+def _apart(egresses: Sequence[Host], appliances: Sequence[Host]) -> Iterator[str]:
+    places = {host["inventory_hostname"]: host["egress_place"] for host in egresses}
+    places |= {host["appliance_code"]: host["appliance_place"] for host in appliances}
+    for one, other in combinations(places, 2):
+        distance = distance_km(places[one], places[other])
+        if distance < NEAREST_KM:
+            yield f"{one}: {distance:.0f} km from {other}; BR 3.2.2.9 asks for at least {NEAREST_KM} km"
+
+
+def _unique(egresses: Sequence[Host], appliances: Sequence[Host]) -> Iterator[str]:
+    for hosts, keys in ((egresses, ("egress_index", "egress_addresses")), (appliances, ("appliance_index",))):
+        for key in keys:
+            seen: dict[Any, str] = {}
+            for host in hosts:
+                values = host[key] if isinstance(host[key], list) else [host[key]]
+                for value in values:
+                    other = seen.setdefault(value, host["inventory_hostname"])
+                    if other != host["inventory_hostname"]:
+                        yield f"{host['inventory_hostname']}: {key} {value} is already that of {other}"
+
+
+class FilterModule:
+    """What Ansible looks for."""
+
+    def filters(self) -> dict[str, Callable[..., list[str]]]:
+        """The filters by name."""
+        return {"mpic_inventory_problems": inventory_problems, "mpic_key_problems": key_problems}

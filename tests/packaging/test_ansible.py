@@ -1,0 +1,203 @@
+"""The playbooks: what they are refused for before any change, and that what they write is what the programs read."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from geographiclib.geodesic import Geodesic
+
+from appliance.config import load
+from appliance.policy.fleet import fleet_from, shortfalls
+from egress.config import EgressConfig
+from tests.lab.appliance_files import KeyPair
+from tests.packaging.test_files import DAY_OF_LAST_ROW, REPOSITORY
+
+ANSIBLE = REPOSITORY / "ansible"
+_PLAYBOOKS = ("site", "add-egress", "remove-egress", "rotate-keys", "upgrade")
+Inventory = dict[str, Any]
+
+
+def ansible(tmp_path: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    bin_directory = Path(sys.executable).parent
+    environment = {
+        "PATH": f"{bin_directory}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
+        "LC_ALL": "C.UTF-8",
+        "NO_COLOR": "1",
+    }
+    return subprocess.run(
+        [bin_directory / argv[0], *argv[1:]], cwd=ANSIBLE, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def rules() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("mpic_filters", ANSIBLE / "playbooks/filter_plugins/mpic.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def inventory() -> Inventory:
+    """The example's hosts with group variables, by group."""
+    hosts = yaml.safe_load((ANSIBLE / "inventory/example/hosts.yml").read_text())["mpic"]["children"]
+    common = yaml.safe_load((ANSIBLE / "inventory/example/group_vars/mpic.yml").read_text())
+    return {
+        group: {name: common | values for name, values in hosts[group]["hosts"].items()}
+        for group in ("mpic_egresses", "mpic_appliances")
+    }
+
+
+def _written(inventory: Inventory, path: Path) -> Path:
+    document = {"mpic": {"children": {group: {"hosts": hosts} for group, hosts in inventory.items()}}}
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def _problems(rules: ModuleType, inventory: Inventory) -> list[str]:
+    egresses, appliances = (
+        [{"inventory_hostname": name} | values for name, values in inventory[group].items()]
+        for group in ("mpic_egresses", "mpic_appliances")
+    )
+    found: list[str] = rules.inventory_problems(egresses, appliances)
+    return found
+
+
+def test_the_example_is_accepted(rules: ModuleType, inventory: Inventory) -> None:
+    assert _problems(rules, inventory) == []
+
+
+def _without_latitude(hosts: Inventory) -> None:
+    del hosts["ams"]["egress_place"]["latitude"]
+
+
+def _without_place(hosts: Inventory) -> None:
+    del hosts["ams"]["egress_place"]
+
+
+def _too_near(hosts: Inventory) -> None:
+    hosts["nyc"]["egress_place"] = {"city": "Frankfurt", "country": "DE", "latitude": 50.11, "longitude": 8.68}
+
+
+def _same_index(hosts: Inventory) -> None:
+    hosts["nyc"]["egress_index"] = hosts["ams"]["egress_index"]
+
+
+def _same_address(hosts: Inventory) -> None:
+    hosts["nyc"]["egress_addresses"] = hosts["ams"]["egress_addresses"]
+
+
+WRONG = [
+    (_without_latitude, "ams: egress_place.latitude: must be a number of degrees of at most 90"),
+    (_without_place, "ams: egress_place is missing"),
+    (_too_near, "ams: 364 km from nyc; BR 3.2.2.9 asks for at least 500 km"),
+    (_same_index, "nyc: egress_index 0 is already that of ams"),
+    (_same_address, "nyc: egress_addresses 198.51.100.11 is already that of ams"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "rule"), WRONG)
+def test_a_wrong_inventory_is_refused_with_the_rule(
+    rules: ModuleType, inventory: Inventory, spoil: Callable[[Inventory], None], rule: str
+) -> None:
+    wrong = copy.deepcopy(inventory)
+    spoil(wrong["mpic_egresses"])
+    assert _problems(rules, wrong) == [rule]
+
+
+def test_a_key_twice_is_refused(rules: ModuleType) -> None:
+    assert rules.key_problems({"ams": "a", "nyc": "b", "box/ams": "a"}) == [
+        "ams: has the same key as box/ams; each end of each tunnel needs its own"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [((0, 0), (0, 90)), ((52.37, 4.90), (40.71, -74.01)), ((52.37, 4.90), (50.11, 8.68)), ((1, 1), (1, 1))],
+)
+def test_distances_are_those_on_the_ellipsoid(
+    rules: ModuleType, one: tuple[float, float], other: tuple[float, float]
+) -> None:
+    places = [dict(zip(("latitude", "longitude"), place, strict=True)) for place in (one, other)]
+    exact_m = Geodesic.WGS84.Inverse(*one, *other)["s12"]
+    assert rules.distance_km(*places) == pytest.approx(exact_m / 1000, abs=0.1)
+
+
+@pytest.mark.parametrize("wrong", ["near", "unreachable"])
+def test_site_stops_before_any_change(tmp_path: Path, inventory: Inventory, wrong: str) -> None:
+    for hosts in inventory.values():
+        for values in hosts.values():
+            # Nothing listens at this port (tcpmux) of loopback.
+            values |= {"ansible_host": "127.0.0.1", "ansible_port": 1}
+    if wrong == "near":
+        _too_near(inventory["mpic_egresses"])
+    file = _written(inventory, tmp_path / "hosts.yml")
+    done = ansible(tmp_path, "ansible-playbook", "playbooks/site.yml", "-i", str(file), "-e", "preflight_timeout=2")
+    assert done.returncode != 0
+    assert ("364 km from nyc" if wrong == "near" else "timed out waiting for ping") in done.stdout + done.stderr
+    assert "changed=1" not in done.stdout
+    assert "Harden every node" not in done.stdout
+
+
+_RENDER = """
+- hosts: mpic_egresses:mpic_appliances
+  connection: local
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_vars: "{{ roles }}/{{ role }}/defaults/main.yml"
+    - ansible.builtin.template:
+        src: "{{ roles }}/{{ role }}/templates/{{ role }}.toml.j2"
+        dest: "{{ target }}/{{ inventory_hostname }}.toml"
+  vars:
+    role: "{{ 'egress' if inventory_hostname in groups['mpic_egresses'] else 'appliance' }}"
+"""
+
+
+def test_what_the_roles_write_is_what_the_programs_read(tmp_path: Path, inventory: Inventory) -> None:
+    for hosts in inventory["mpic_egresses"].values():
+        hosts["egress_public_key"] = KeyPair.make().public
+    for hosts in inventory["mpic_appliances"].values():
+        hosts["appliance_public_keys"] = {code: KeyPair.make().public for code in inventory["mpic_egresses"]}
+    (tmp_path / "render.yml").write_text(_RENDER)
+    file = _written(inventory, tmp_path / "hosts.yml")
+    extra = f"target={tmp_path} roles={ANSIBLE / 'roles'} ansible_python_interpreter={sys.executable}"
+    argv = ["ansible-playbook", str(tmp_path / "render.yml"), "-i", str(file), "-e", extra]
+    done = ansible(tmp_path, *argv)
+    assert done.returncode == 0, done.stdout + done.stderr
+    settings = load(tmp_path / "appliance-1.toml")
+    assert shortfalls(fleet_from(settings), DAY_OF_LAST_ROW) == []
+    for perspective in settings.perspectives:
+        node = EgressConfig.model_validate(tomllib.loads((tmp_path / f"{perspective.code}.toml").read_text()))
+        peer = node.interfaces[0].peers[0]
+        assert node.interfaces[0].addresses == perspective.wireguard.peer_addresses
+        assert peer.addresses == tuple(address.ip for address in perspective.wireguard.addresses)
+        keys = inventory["mpic_appliances"]["appliance-1"]["appliance_public_keys"]
+        assert peer.public_key == keys[perspective.code]
+    again = ansible(tmp_path, *argv)
+    assert "changed=1" not in again.stdout
+
+
+@pytest.mark.parametrize("name", _PLAYBOOKS)
+def test_ansible_takes_the_playbook(tmp_path: Path, name: str) -> None:
+    done = ansible(tmp_path, "ansible-playbook", "--syntax-check", f"playbooks/{name}.yml", "-e", "code=ams")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_ansible_lint_finds_nothing_at_production_profile(tmp_path: Path) -> None:
+    done = ansible(tmp_path, "ansible-lint", "--offline", "--nocolor")
+    assert done.returncode == 0, done.stdout + done.stderr
