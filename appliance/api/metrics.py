@@ -51,14 +51,12 @@ class Metrics:
         refusals = [({"reason": reason}, n) for reason, n in self.refusals.items()]
         name = "mpic_decision_duration_seconds"
         lines = [
-            *_family("mpic_decisions_total", "counter", "Decisions that were answered.", decisions),
-            *_family("mpic_requests_refused_total", "counter", "Requests that got no decision.", refusals),
-            *_family("mpic_requests_in_flight", "gauge", "Requests being decided.", [({}, self.in_flight)]),
-            *_family("mpic_observations_total", "counter", "Observations that were judged.", observations),
-            *_family("mpic_perspective_ready", "gauge", "Whether a perspective can be asked now.", ready),
-            *_family(
-                "mpic_ready", "gauge", "Whether a compliant quorum is possible now.", [({}, int(quorum_possible))]
-            ),
+            *family("mpic_decisions_total", "counter", "Decisions that were answered.", decisions),
+            *family("mpic_requests_refused_total", "counter", "Requests that got no decision.", refusals),
+            *family("mpic_requests_in_flight", "gauge", "Requests being decided.", [({}, self.in_flight)]),
+            *family("mpic_observations_total", "counter", "Observations that were judged.", observations),
+            *family("mpic_perspective_ready", "gauge", "Whether a perspective can be asked now.", ready),
+            *family("mpic_ready", "gauge", "Whether a compliant quorum is possible now.", [({}, int(quorum_possible))]),
             f"# HELP {name} From a request's arrival to its durable decision.",
             f"# TYPE {name} histogram",
             *self.duration.lines(name),
@@ -66,7 +64,8 @@ class Metrics:
         return ("\n".join(lines) + "\n").encode()
 
 
-def _family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> Iterator[str]:
+def family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> Iterator[str]:
+    """One metric with its help and type, and a line for each sample."""
     yield f"# HELP {name} {text}"
     yield f"# TYPE {name} {kind}"
     for labels, value in samples:

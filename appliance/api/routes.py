@@ -15,6 +15,7 @@ from appliance.api.json import parse_object
 from appliance.api.metrics import Metrics
 from appliance.api.openmpic.request import Terms, parse_request
 from appliance.api.openmpic.response import response_of
+from appliance.api.rov import Rov
 from appliance.config import Settings
 from appliance.coordinator.coordinator import Coordinator
 from appliance.coordinator.drains import DrainRefused, Drains
@@ -50,8 +51,15 @@ class Api:
     """The handlers of both sockets over one coordinator."""
 
     def __init__(
-        self, settings: Settings, coordinator: Coordinator, view: StatusView, store: Prunes, drains: Drains
+        self,
+        settings: Settings,
+        coordinator: Coordinator,
+        view: StatusView,
+        store: Prunes,
+        drains: Drains,
+        rov: Rov | None = None,
     ) -> None:
+        self._rov = rov
         self._coordinator = coordinator
         self._drains = drains
         self._view = view
@@ -82,6 +90,7 @@ class Api:
             "/drain": {"POST": self._drain},
             "/undrain": {"POST": self._undrain},
             "/key-rotation": {"POST": self._key_rotation},
+            **({} if self._rov is None else self._rov.routes()),
         }
 
     async def _mpic(self, request: HttpRequest) -> HttpResponse:
@@ -181,4 +190,6 @@ class Api:
         observations = [({"perspective": code, "outcome": outcome}, n) for (code, outcome), n in observed.items()]
         ready = [({"perspective": one.code}, int(one.ready)) for one in (status.primary, *status.perspectives)]
         body = self.metrics.text(observations, ready, quorum_possible=status.readiness.ready)
+        if self._rov is not None:
+            body += await self._rov.metrics()
         return HttpResponse(200, body, (_METRICS_TYPE,))

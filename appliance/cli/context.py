@@ -24,9 +24,9 @@ class Invocation:
     config: Path
     socket: Path | None
 
-    def coordinator(self) -> Coordinator:
+    def coordinator(self, timeout_s: float = 30.0) -> Coordinator:
         """`mpicd` by its operators' socket. Raises `ConfigError` where neither option tells where that is."""
-        return Coordinator(self.socket or load(self.config).api.operator_socket)
+        return Coordinator(self.socket or load(self.config).api.operator_socket, timeout_s)
 
 
 def print_json(value: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from appliance import __version__
-from appliance.cli import check, configuration, drain, keys, perspectives, proof, status, watch
+from appliance.cli import check, configuration, drain, keys, perspectives, proof, rov, status, watch
 from appliance.cli.context import Invocation
 from appliance.cli.evidence import app as evidence_app
 from appliance.config import DEFAULT_PATH
@@ -35,6 +35,7 @@ app.add_typer(check.app, name="check")
 app.add_typer(keys.app, name="keys")
 app.add_typer(configuration.app, name="config")
 app.add_typer(evidence_app, name="evidence")
+app.add_typer(rov.app, name="rov")
 
 
 def _version(wanted: bool) -> None:

@@ -16,6 +16,7 @@ def problems(settings: Settings) -> list[str]:
         *_families(settings),
         *_limits(settings),
         *_echoes(settings),
+        *_rov(settings),
     ]
 
 
@@ -88,6 +89,16 @@ def _limits(settings: Settings) -> Iterator[str]:
     limits = settings.limits
     if limits.check_s > limits.answer_s:
         yield "limits.check_s: must not exceed limits.answer_s"
+
+
+def _rov(settings: Settings) -> Iterator[str]:
+    rov = settings.rov
+    if rov.policy == "require" and rov.vrp_file is None:
+        yield 'rov.vrp_file: required with rov.policy = "require": without it no verdict can be FILTERING'
+    if rov.feed.vrp_url is not None and rov.vrp_file is None:
+        yield "rov.vrp_file: required with rov.feed.vrp_url"
+    if rov.feed.beacons_url is not None and rov.beacons_file is None:
+        yield "rov.beacons_file: required with rov.feed.beacons_url"
 
 
 def _echoes(settings: Settings) -> Iterator[str]:

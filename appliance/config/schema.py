@@ -91,6 +91,7 @@ class PerspectiveConfig(_Section):
 
     `attested_on`: when the operator last made sure of `provider` and `upstreams`. `echo`: the egress node's `mpic-echo`, by
     which the other perspectives measure their distance to it.
+    `announced_prefixes`: those that `origin_asn` announces the addresses by; without, the most specific VRP's is taken.
     """
 
     code: Code
@@ -100,6 +101,7 @@ class PerspectiveConfig(_Section):
     upstreams: tuple[Annotated[int, Field(ge=1, le=4294967295)], ...]
     origin_asn: Annotated[int, Field(ge=1, le=4294967295)]
     egress_addresses: Annotated[tuple[IpAddress, ...], Field(min_length=1)]
+    announced_prefixes: tuple[IpNetwork, ...] = ()
     wireguard: WireGuardConfig
     attested_on: date | None = None
     echo: EchoConfig | None = None
@@ -204,6 +206,43 @@ class ClockConfig(_Section):
     grace_s: Annotated[int, Field(ge=0, le=86400)] = 600
 
 
+class FeedConfig(_Section):
+    """Where `mpic-feed` fetches from, each None where somebody else puts the file there; `timeout_s`: for each, whole."""
+
+    vrp_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")] | None = None
+    beacons_url: Annotated[str, StringConstraints(pattern=r"^https://[^\s]+$")] | None = None
+    ca_file: Path | None = None
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
+
+
+class RovConfig(_Section):
+    """Measuring whether each egress network drops RPKI-invalid routes.
+
+    `policy`: `require`: a remote whose path is not FILTERING does not corroborate; `warn`: the answer says so; `record`.
+    `vrp_file`: the JSON export of rpki-client or Routinator; without it nothing counts. `beacons_file` None: the public ones
+    that come with the product. `ca_file` None: the system's certificates. Seconds: `vrp_max_age_s`, the limits of one probe
+    (`valid_limit_s`, `invalid_limit_s`), `round_max_age_s` after which a round no longer counts, `enrolment_interval_s`
+    between rounds at enrolment, `interval_s` between rounds after that, jittered by half of it either way;
+    `dead_retry_s`: how long a beacon that nobody reaches is left alone. With `schedule` false `mpicctl rov run` alone measures.
+    """
+
+    policy: Literal["require", "warn", "record"] = "warn"
+    vrp_file: Path | None = None
+    vrp_max_age_s: Annotated[float, Field(gt=0, le=604800)] = 6 * 3600.0
+    beacons_file: Path | None = None
+    ca_file: Path | None = None
+    valid_limit_s: Annotated[float, Field(gt=0, le=30)] = 3.0
+    invalid_limit_s: Annotated[float, Field(gt=0, le=60)] = 8.0
+    schedule: bool = True
+    enrolment_rounds: Annotated[int, Field(ge=6, le=100)] = 10
+    enrolment_interval_s: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    window_rounds: Annotated[int, Field(ge=6, le=200)] = 30
+    interval_s: Annotated[float, Field(gt=0, le=86400)] = 2400.0
+    round_max_age_s: Annotated[float, Field(gt=0, le=2592000)] = 2 * 86400.0
+    dead_retry_s: Annotated[float, Field(ge=0, le=86400)] = 600.0
+    feed: FeedConfig = FeedConfig()
+
+
 class ApiConfig(_Section):
     """Where the CA calls (`socket`), and where `mpicctl` does (`operator_socket`)."""
 
@@ -245,6 +284,7 @@ class Settings(BaseSettings):
     clock: ClockConfig = ClockConfig()
     api: ApiConfig = ApiConfig()
     evidence: EvidenceConfig = EvidenceConfig()
+    rov: RovConfig = RovConfig()
 
     @property
     def tunnel_report(self) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Protocol
@@ -66,7 +66,7 @@ class Coordinator:
     """Decides questions, many at once, in one event loop. `evidence`, `perspectives` and the fleets are shared with `status`.
 
     `configured`: the whole fleet; `fleet`: the part of it in service, which decisions are made with. `standing`: what
-    stands against the perspectives' observations now, by code.
+    stands against the perspectives' observations now, by code. `cautions`: what an answer of these remotes has to warn of.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class Coordinator:
         secret: bytes,
         configured: Fleet | None = None,
         standing: Callable[[], Mapping[str, Standing]] = dict,
+        cautions: Callable[[Iterable[str]], list[str]] = lambda _: [],
     ) -> None:
         self.configured = configured or fleet
         self.fleet = fleet
@@ -90,6 +91,8 @@ class Coordinator:
         self._in_force = in_force
         self._limits = limits
         self._secret = secret
+        self.standing = standing
+        self._cautions = cautions
         self._fanout = Fanout(perspectives, fleet.primary, limits, self._note_late, standing)
 
     def today(self) -> date:
@@ -149,7 +152,11 @@ class Coordinator:
             br_section=br_section(question),
             br_version=BR_VERSION,
             clock=state,
-            warnings=(*_method_warnings(question, day), *_clock_warnings(state, now.date(), day)),
+            warnings=(
+                *_method_warnings(question, day),
+                *_clock_warnings(state, now.date(), day),
+                *self._cautions(site.code for site in chosen.remotes),
+            ),
         )
 
     def _note_late(self, question: Question, observation: Observation) -> None:

@@ -147,5 +147,7 @@ def opposed(
         standing = after.get(code, UNOPPOSED)
         if standing.withheld is None:
             standing = before.get(code, UNOPPOSED)
-        found[code] = msgspec.structs.replace(attempt, withheld=standing.withheld, hand_off=standing.in_force)
+        found[code] = msgspec.structs.replace(
+            attempt, withheld=standing.withheld, hand_off=standing.in_force, rov=standing.rov
+        )
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 
 from appliance.coordinator.gather import Answer
@@ -11,6 +12,7 @@ from appliance.ipc import WorkerChannel
 from appliance.model.check import CheckRequest
 from appliance.model.health import WorkerStatus
 from appliance.model.observation import Outcome
+from appliance.model.rov import RoundRequest, RoundSeen
 from appliance.model.status import LastCheck
 from appliance.model.tunnel import TunnelState, TunnelStatus
 
@@ -77,6 +79,10 @@ class Perspectives:
     def ask(self, request: CheckRequest) -> Answer:
         """The observation to come. Raises `ChannelClosed` where the connection went away since `down` was asked."""
         return self._channels[request.perspective].ask(request)
+
+    def ask_round(self, request: RoundRequest) -> asyncio.Future[RoundSeen]:
+        """What one round of probes saw, to come. Raises `ChannelClosed` where there is no connection."""
+        return self._channels[request.perspective].ask_round(request)
 
     def cancel(self, code: str, request_id: str) -> None:
         """Nobody waits any more for this check."""

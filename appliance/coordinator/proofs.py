@@ -29,10 +29,12 @@ _log = logging.getLogger("mpicd")
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What stands against a perspective's observations, and the proof that was in force."""
+    """What stands against a perspective's observations, and the proof that was in force. `rov`: the verdict on route origin
+    validation that was."""
 
     withheld: str | None = None
     in_force: InForce | None = None
+    rov: InForce | None = None
 
 
 UNOPPOSED = Standing()

@@ -13,7 +13,7 @@ from appliance.config import PerspectiveConfig, Settings
 from appliance.coordinator.clock_watch import ClockWatch
 from appliance.coordinator.coordinator import Coordinator
 from appliance.coordinator.drains import Drains
-from appliance.coordinator.proofs import Proofs
+from appliance.coordinator.proofs import UNOPPOSED, Proofs
 from appliance.evidence.record import utc_text
 from appliance.model.place import Rir, Site
 from appliance.model.proof import Apartness
@@ -72,7 +72,11 @@ class StatusView:
         """Whether a compliant quorum is possible with what is usable now: judged as if every usable perspective matched."""
         coordinator = self._coordinator
         coordinator.perspectives.refresh()
-        down = {site.code: self._down(site.code) for site in coordinator.fleet.remotes}
+        stands = coordinator.standing()
+        down = {
+            site.code: self._down(site.code) or stands.get(site.code, UNOPPOSED).withheld
+            for site in coordinator.fleet.remotes
+        }
         own = None if self._settings.primary.kind == "caller" else self._down(coordinator.fleet.primary.code)
         verdict = judge(
             coordinator.fleet,

@@ -22,6 +22,7 @@ from systemd.daemon import notify
 from appliance import __version__
 from appliance.api.http import Application
 from appliance.api.routes import Api
+from appliance.api.rov import Rov
 from appliance.api.server import HttpServer
 from appliance.config import DEFAULT_PATH, Settings, load
 from appliance.coordinator.alerts import watch
@@ -31,6 +32,10 @@ from appliance.coordinator.drains import Drains, DrainStore
 from appliance.coordinator.perspectives import Perspectives
 from appliance.coordinator.proofs import Proofs
 from appliance.coordinator.records import InForce, life_event, perspective_set_event
+from appliance.coordinator.rov.gate import RovGate
+from appliance.coordinator.rov.opening import open_measurement
+from appliance.coordinator.rov.report import RovView
+from appliance.coordinator.rov.schedule import keep_measuring
 from appliance.coordinator.selection import load_secret
 from appliance.coordinator.status import StatusView
 from appliance.coordinator.store import Store, open_store
@@ -138,6 +143,8 @@ async def serve(
         stack.push_async_callback(perspectives.close)
         proofs = Proofs(settings, configured, perspectives, evidence.submit, actor, _now)
         in_force = InForce(actor, software, PerspectiveSetRef(receipt.seq, receipt.hash))
+        measurement = open_measurement(settings, perspectives, evidence.submit, actor, _now)
+        gate = RovGate(measurement, settings.rov.policy, settings.primary.code)
         coordinator = Coordinator(
             fleet,
             perspectives,
@@ -147,11 +154,12 @@ async def serve(
             clock=Clock(_now, _clock_state, BUILT),
             secret=secret,
             configured=configured,
-            standing=proofs.standings,
+            standing=lambda: gate.over(proofs.standings()),
+            cautions=gate.warnings,
         )
         drains = Drains(coordinator, drained)
         view = StatusView(settings, coordinator, drains, software.configuration_sha256, proofs)
-        api = Api(settings, coordinator, view, store, drains)
+        api = Api(settings, coordinator, view, store, drains, Rov(measurement, RovView(settings, measurement)))
         proving, alerting = asyncio.create_task(proofs.run()), asyncio.create_task(watch(view.readiness))
         stack.callback(proving.cancel)
         stack.callback(alerting.cancel)
@@ -159,6 +167,9 @@ async def serve(
         stack.push_async_callback(server.stop, settings.limits.answer_s)
         await server.listen(settings.api.socket, settings.users.api_group, Application(api.callers()))
         await server.listen(settings.api.operator_socket, settings.users.operator_group, Application(api.operators()))
+        if settings.rov.schedule and settings.rov.vrp_file is not None:
+            measuring = asyncio.create_task(keep_measuring(measurement), name="rov")
+            stack.callback(measuring.cancel)
         # What lives from here to the end need not be looked at by each collection.
         gc.freeze()
         notify("READY=1")

@@ -10,11 +10,12 @@ from pathlib import Path
 import msgspec
 
 from appliance.errors import ChannelClosed
-from appliance.ipc.messages import Ask, Cancel, FromWorker, Status
+from appliance.ipc.messages import Ask, AskRound, Cancel, FromWorker, RefusedRound, SeenRound, Status
 from appliance.ipc.protocol import FramedProtocol
 from appliance.model.check import CheckRequest, method_of
 from appliance.model.health import WorkerStatus
 from appliance.model.observation import Observation, Outcome
+from appliance.model.rov import RoundRequest, RoundSeen
 
 _decoder: msgspec.json.Decoder[FromWorker] = msgspec.json.Decoder(FromWorker)
 
@@ -24,6 +25,10 @@ _LAST_RETRY_S = 1.0
 
 class WrongReply(ChannelClosed):
     """A worker's reply is not one to what it was asked: another perspective, another method, or contradicting itself."""
+
+
+class RoundRefused(ChannelClosed):
+    """The worker did not probe, or its path broke meanwhile. The text says why."""
 
 
 class WorkerChannel:
@@ -50,6 +55,7 @@ class WorkerChannel:
         self._status: WorkerStatus | None = None
         self._protocol: _CoordinatorProtocol | None = None
         self._in_flight: dict[str, tuple[CheckRequest, asyncio.Future[Observation]]] = {}
+        self._rounds: dict[str, tuple[RoundRequest, asyncio.Future[RoundSeen]]] = {}
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -96,6 +102,19 @@ class WorkerChannel:
         future.add_done_callback(lambda done: self.cancel(request.request_id) if done.cancelled() else None)
         return future
 
+    def ask_round(self, request: RoundRequest) -> asyncio.Future[RoundSeen]:
+        """What one round of probes saw, to come. Raises `ChannelClosed` at once where there is no connection; so does the
+        future where it breaks; `RoundRefused` where the worker did not probe."""
+        protocol = self._protocol
+        if protocol is None or not protocol.connected:
+            raise ChannelClosed(f"{self._perspective}: no connection to the worker")
+        if request.perspective != self._perspective or request.request_id in self._rounds:
+            raise ValueError(f"{self._perspective}: cannot ask {request.request_id} of {request.perspective}")
+        future: asyncio.Future[RoundSeen] = asyncio.get_running_loop().create_future()
+        protocol.send(AskRound(request))
+        self._rounds[request.request_id] = (request, future)
+        return future
+
     def cancel(self, request_id: str) -> None:
         """Nobody waits any more: the worker answers at once with what it saw so far. Unknown requests are ignored."""
         if self._protocol is not None and request_id in self._in_flight:
@@ -129,6 +148,8 @@ class WorkerChannel:
                 return f"a status of perspective {message.status.perspective}"
             self._set_status(message.status)
             return None
+        if isinstance(message, SeenRound | RefusedRound):
+            return self._received_round(message)
         observation = message.observation
         asked = self._in_flight.pop(observation.request_id, None)
         if asked is None:
@@ -143,14 +164,39 @@ class WorkerChannel:
             future.set_exception(WrongReply(f"{self._perspective}: {wrong}"))
         return wrong
 
+    def _received_round(self, message: SeenRound | RefusedRound) -> str | None:
+        told: RoundSeen | RefusedRound = message.seen if isinstance(message, SeenRound) else message
+        request, future = self._rounds.pop(told.request_id, (None, None))
+        if request is None or future is None:
+            return f"a reply to round {told.request_id}, which is not in flight"
+        wrong = None
+        if told.perspective != request.perspective:
+            wrong = f"a reply to round {told.request_id} that names perspective {told.perspective}"
+        elif isinstance(told, RoundSeen) and not _answers_round(request, told):
+            wrong = f"a reply to round {told.request_id} of other probes than asked"
+        if future.done():
+            return wrong
+        if wrong is not None:
+            future.set_exception(WrongReply(f"{self._perspective}: {wrong}"))
+        elif isinstance(told, RefusedRound):
+            future.set_exception(RoundRefused(f"{self._perspective}: {told.reason[:300]}"))
+        else:
+            future.set_result(told)
+        return wrong
+
     def _disconnected(self) -> None:
         if self._protocol is not None:
             self._protocol.abort()
             self._protocol = None
+        lost = ChannelClosed(f"{self._perspective}: the connection to the worker broke")
         in_flight, self._in_flight = self._in_flight, {}
         for _, future in in_flight.values():
             if not future.done():
-                future.set_exception(ChannelClosed(f"{self._perspective}: the connection to the worker broke"))
+                future.set_exception(lost)
+        rounds, self._rounds = self._rounds, {}
+        for _, round_future in rounds.values():
+            if not round_future.done():
+                round_future.set_exception(lost)
         self._set_status(None)
 
     def _set_status(self, status: WorkerStatus | None) -> None:
@@ -187,6 +233,14 @@ class _CoordinatorProtocol(FramedProtocol[FromWorker]):
         super().connection_lost(error)
         if not self.ended.done():
             self.ended.set_result(None)
+
+
+def _answers_round(request: RoundRequest, seen: RoundSeen) -> bool:
+    """Whether `seen` has the probes that `request` asks for, over its IP version."""
+    paired = request.valid is not None
+    return (
+        seen.version == request.version and (seen.before is not None) is paired and (seen.after is not None) is paired
+    )
 
 
 def _mismatch(request: CheckRequest, observation: Observation) -> str | None:

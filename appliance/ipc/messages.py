@@ -7,6 +7,7 @@ import msgspec
 from appliance.model.check import CheckRequest
 from appliance.model.health import WorkerStatus
 from appliance.model.observation import Observation
+from appliance.model.rov import RoundRequest, RoundSeen
 
 MAX_FRAME_BYTES = 1 << 20
 
@@ -35,5 +36,25 @@ class Status(msgspec.Struct, frozen=True, tag_field="type", tag="status"):
     status: WorkerStatus
 
 
-ToWorker = Ask | Cancel
-FromWorker = Seen | Status
+class AskRound(msgspec.Struct, frozen=True, tag_field="type", tag="rov-round"):
+    """Coordinator to worker: probe this beacon once. It ends itself at its limits and is not cancelled."""
+
+    request: RoundRequest
+
+
+class SeenRound(msgspec.Struct, frozen=True, tag_field="type", tag="rov-seen"):
+    """Worker to coordinator: what one round saw. It names its perspective and request itself."""
+
+    seen: RoundSeen
+
+
+class RefusedRound(msgspec.Struct, frozen=True, tag_field="type", tag="rov-refused"):
+    """Worker to coordinator: nothing was probed, or what was seen does not count, and why."""
+
+    request_id: str
+    perspective: str
+    reason: str
+
+
+ToWorker = Ask | Cancel | AskRound
+FromWorker = Seen | Status | SeenRound | RefusedRound

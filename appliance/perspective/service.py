@@ -31,6 +31,7 @@ from appliance.perspective.health import Health
 from appliance.perspective.links import LinkWatch
 from appliance.perspective.resolver import resolver_paths
 from appliance.perspective.round_trips import RoundTrips, echo_anchors
+from appliance.perspective.rov import Prober
 from appliance.perspective.worker import Worker
 
 # Each of the API's requests may need two checks of a perspective: the domain's validation and CAA.
@@ -106,6 +107,7 @@ async def _open(
         lambda: health.gate(),  # noqa: PLW0108 -- made below, as it needs the worker
         capacity=_CHECKS_PER_REQUEST * settings.api.concurrent_requests,
         longest_s=settings.limits.answer_s,
+        probe=Prober(settings, context.resolver).run,
     )
     health = Health(
         assignment,

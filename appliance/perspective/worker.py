@@ -10,20 +10,23 @@ from datetime import UTC, datetime
 import msgspec
 
 from appliance.ipc import BadFrame, Connection
-from appliance.ipc.messages import Ask, Cancel, Seen, ToWorker
+from appliance.ipc.messages import Ask, AskRound, Cancel, RefusedRound, Seen, SeenRound, ToWorker
 from appliance.model.check import CheckRequest, method_of
 from appliance.model.observation import CheckError, Fault, Observation, Outcome
+from appliance.model.rov import RoundRequest, RoundSeen
 from appliance.perspective.health import broken_meanwhile
 
 # A check ends itself at its deadline; this is for one that does not.
 _DEADLINE_GRACE_S = 0.2
 _CANCEL_GRACE_S = 0.2
+_MOST_ROUNDS = 32
 _log = logging.getLogger(__name__)
 
 
 class Worker:
     """Runs checks by `run`. `gate`: the epoch of the path and why no check may run now (`Health.gate`); it is asked before
     and after each. `capacity`: checks in flight beyond which a question is refused at once. `longest_s` bounds deadlines.
+    `probe` runs one round of route origin validation; it ends itself.
     """
 
     def __init__(
@@ -34,9 +37,12 @@ class Worker:
         *,
         capacity: int,
         longest_s: float,
+        probe: Callable[[RoundRequest], Awaitable[RoundSeen]],
     ) -> None:
         self._code = code
         self._run = run
+        self._probe = probe
+        self._rounds: set[asyncio.Task[None]] = set()
         self._gate = gate
         self._capacity = capacity
         self._longest_s = longest_s
@@ -54,8 +60,10 @@ class Worker:
             running = self._in_flight.get((connection, message.request_id))
             if running is not None:
                 running.cancel("perspective.cancelled", "cancelled by the coordinator")
-            return
-        self._asked(connection, message)
+        elif isinstance(message, AskRound):
+            self._asked_round(connection, message.request)
+        else:
+            self._asked(connection, message)
 
     def gone(self, connection: Connection) -> None:
         """Nobody waits for what was asked on this connection."""
@@ -75,9 +83,40 @@ class Worker:
             await asyncio.wait(tasks, timeout=timeout_s)
         for running in list(self._in_flight.values()):
             running.cancel("perspective.stopping", "the worker stops")
+        for task in self._rounds:
+            task.cancel()
         if self._in_flight:
             await asyncio.wait({running.task for running in self._in_flight.values()}, timeout=_CANCEL_GRACE_S)
         await asyncio.sleep(0)
+
+    def _asked_round(self, connection: Connection, request: RoundRequest) -> None:
+        if request.perspective != self._code:
+            connection.fail(f"asked for perspective {request.perspective}, this is {self._code}")
+            return
+        epoch, refusal = self._gate()
+        reason = refusal.message if refusal is not None else ""
+        if len(self._rounds) >= _MOST_ROUNDS:
+            reason = f"{_MOST_ROUNDS} rounds in flight"
+        if reason:
+            connection.send(RefusedRound(request.request_id, self._code, reason))
+            return
+        task = asyncio.get_running_loop().create_task(self._run_round(connection, request, epoch))
+        self._rounds.add(task)
+        task.add_done_callback(self._rounds.discard)
+
+    async def _run_round(self, connection: Connection, request: RoundRequest, epoch: int) -> None:
+        try:
+            seen = await self._probe(request)
+        except Exception as error:
+            _log.exception("a round of probes failed unexpectedly")
+            connection.send(RefusedRound(request.request_id, self._code, f"unexpected {type(error).__name__}"))
+            return
+        epoch_after, refusal = self._gate()
+        if refusal is not None or epoch_after != epoch:
+            # A path that broke looks like filtering: what was seen meanwhile is worth nothing.
+            connection.send(RefusedRound(request.request_id, self._code, "the path broke during the round"))
+        else:
+            connection.send(SeenRound(seen))
 
     def _asked(self, connection: Connection, ask: Ask) -> None:
         request = ask.request

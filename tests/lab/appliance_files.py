@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from tests.lab import names, state, topology
+from tests.lab import names, rpki, state, topology, web
+from tests.lab.addresses import network
 from tests.lab.model import Egress
 from tests.lab.places import ECHO_PORT, Delays
 
@@ -56,6 +57,7 @@ def write_all(root: Path, extra: Mapping[str, Mapping[str, Any]] | None = None, 
         state.write_text(keys / f"egress-{egress.code}.key", far.private + "\n", 0o600)
         state.write_text(root / f"egress-{egress.code}.toml", _egress(egress, index, keys, own.public))
         peers.append(_perspective(egress, index, keys, far.public))
+    state.write_text(beacons_file(), json.dumps({"beacons": _beacons()}, indent=1))
     path = root / "appliance.toml"
     document = _appliance(root, peers)
     if delays is not None:
@@ -64,6 +66,37 @@ def write_all(root: Path, extra: Mapping[str, Mapping[str, Any]] | None = None, 
         document[table] = document.get(table, {}) | keys_and_values
     state.write_text(path, toml(document))
     return path
+
+
+def beacons_file() -> Path:
+    """The lab's own beacons, in the form of the product's."""
+    return state.STATE_DIR / "beacons.json"
+
+
+def _beacons() -> list[dict[str, Any]]:
+    pairs = [
+        {
+            "name": name,
+            "operator": f"{name} operator",
+            "kind": "pair",
+            "valid": _side(f"{name}-valid.beacon.lab", f"{name}-valid", asn, valid),
+            "invalid": _side(f"{name}-invalid.beacon.lab", f"{name}-invalid", asn, invalid),
+            "source": "the lab",
+        }
+        for name, asn, valid, invalid in (("alpha", 65537, 40, 41), ("beta", 65538, 44, 45))
+    ]
+    cover = _side("cover.beacon.lab", "cover", 65540, 46) | {"site_member": "site"}
+    return [*pairs, {"name": "cover", "operator": "Cover Beacon", "kind": "cover", "valid_site": "A", "invalid": cover}]
+
+
+def _side(host: str, name: str, asn: int, number: int) -> dict[str, Any]:
+    return {
+        "url": f"https://{host}/{{nonce}}",
+        "origin_asn": asn,
+        "prefixes": [str(prefix) for prefix in network(number)],
+        "members": {"beacon": f"{name}.beacon.lab", "site": None},
+        "address_member": "ip",
+    }
 
 
 def routing_file() -> Path:
@@ -147,6 +180,17 @@ def _appliance(root: Path, perspectives: list[dict[str, Any]]) -> dict[str, Any]
         # The lab is to run on any machine, also where nothing synchronises the clock.
         "clock": {"require_synchronised": False},
         "limits": {"probe_interval_s": 1.0},
+        "rov": {
+            "vrp_file": rpki.vrp_file(),
+            "beacons_file": beacons_file(),
+            "ca_file": web.anchor_ca_file(),
+            "schedule": False,
+            "valid_limit_s": 1.0,
+            "invalid_limit_s": 1.0,
+            "enrolment_interval_s": 0.0,
+            "window_rounds": 10,
+            "dead_retry_s": 30.0,
+        },
         "api": {"socket": root / "run" / "api.sock", "operator_socket": root / "run" / "operator.sock"},
     }
 

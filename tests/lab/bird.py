@@ -56,7 +56,7 @@ def start(system: AutonomousSystem) -> None:
 
 def configuration(system: AutonomousSystem) -> str:
     """The whole configuration of one AS."""
-    index = topology.SYSTEMS.index(system)
+    index = list(topology.SYSTEM_BY_NAME).index(system.name)
     own = system.addresses[0] if system.addresses else _lan_gateway(system)
     parts = [
         _COMMON.format(
@@ -69,7 +69,8 @@ def configuration(system: AutonomousSystem) -> str:
         parts.append(_ROV.format(port=RTR_PORT))
     for family in ("ipv4", "ipv6"):
         routes = " ".join(
-            f"route {prefix.v4 if family == 'ipv4' else prefix.v6} blackhole;" for prefix in system.prefixes
+            f"route {prefix.v4 if family == 'ipv4' else prefix.v6} blackhole;"
+            for prefix in (*system.prefixes, *system.invalid_prefixes)
         )
         parts.append(f"protocol static {{ {family}; {routes} }}\n")
     parts.append(_default_route(system))
@@ -78,6 +79,14 @@ def configuration(system: AutonomousSystem) -> str:
         _sessions(system, link, number) for number, link in enumerate(topology.LINKS) if system.name in _ends(link)
     ]
     return "".join(parts)
+
+
+def reconfigure(system: AutonomousSystem) -> None:
+    """Have the AS of that name run as `system` says from now on; sessions whose filters change start anew by themselves."""
+    state.write_text(directory(system) / "bird.conf", configuration(system))
+    answer = control(system, "configure")
+    if "Reconfigured" not in answer and "Reconfiguration in progress" not in answer:
+        raise netns.CommandError(f"birdc configure of {system.name}:\n{answer}")
 
 
 def hijack_configuration(hijack: Hijack, via: tuple[str, ...]) -> str:
@@ -176,6 +185,8 @@ def _session(
 ) -> str:
     table, validates = ("r4", system.rov_v4) if family == "ipv4" else ("r6", system.rov_v6)
     validation = f"if roa_check({table}, net, bgp_path.last) = ROA_INVALID then reject; " if validates else ""
+    # The sites of one anycast operator have no link of their own: they hear of each other through the Internet.
+    twins = "allow local as 1; " if [one.asn for one in topology.SYSTEMS].count(system.asn) > 1 else ""
     default = "0.0.0.0/0" if family == "ipv4" else "::/0"
     marked, for_this = f"({system.asn}, {_SELECTIVE}, *)", f"({system.asn}, {_SELECTIVE}, {neighbour.asn})"
     return f"""\
@@ -183,7 +194,7 @@ protocol bgp {neighbour.name}_{family} {{
     local {own} as {system.asn};
     neighbor {other} as {neighbour.asn};
     local role {own_role};
-    require roles on;
+    require roles on; {twins}
     connect delay time 1; connect retry time 1; error wait time 1, 2;
     {family} {{
         import table on;

@@ -53,6 +53,8 @@ class AutonomousSystem:
 
     `rov_v4`/`rov_v6`: drops RPKI-invalid routes of that family (RFC 6811). `default_via`: keeps a static default
     route to that neighbour besides BGP. `roas`: its prefixes have ROAs with maxLength equal to their length.
+    `invalid_prefixes` are announced too, but RPKI-invalid, so not reached from everywhere. `beacon_addresses`: where it
+    answers as a beacon; sites of one anycast share them.
     """
 
     name: str
@@ -65,6 +67,8 @@ class AutonomousSystem:
     rov_v6: bool = False
     default_via: str | None = None
     roas: bool = True
+    invalid_prefixes: tuple[Prefix, ...] = ()
+    beacon_addresses: tuple[Address, ...] = ()
 
     @property
     def namespace(self) -> str:
@@ -148,6 +152,16 @@ class Anchor:
     system: str
     place: Place
     address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class BeaconSite:
+    """One answer of a beacon: the machine in AS `system` answers for `host` at `address`, and names itself `site`."""
+
+    host: str
+    system: str
+    address: Address
+    site: str
 
 
 @dataclass(frozen=True, slots=True)

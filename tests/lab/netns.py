@@ -117,7 +117,7 @@ def _addresses() -> dict[str, list[str]]:
         for own, other, end in zip((link.a, link.b), (link.b, link.a), link_ends(index), strict=True):
             lines[topology.SYSTEM_BY_NAME[own].namespace] += _interface(other, end, LINK_PREFIX_LENGTHS)
     for system in topology.SYSTEMS:
-        for address in system.addresses:
+        for address in dict.fromkeys((*system.addresses, *system.beacon_addresses)):
             lines[system.namespace] += [f"addr add {address.v4}/32 dev lo", f"addr add {address.v6}/128 dev lo"]
     for lan in topology.LANS:
         lines[topology.SYSTEM_BY_NAME[lan.router].namespace] += _interface("lan0", lan.gateway, LAN_PREFIX_LENGTHS)

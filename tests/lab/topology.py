@@ -1,7 +1,8 @@
 """The emulated Internet as data: who is connected to whom, where, and who validates route origins.
 
 Four Tier-1s in full mesh (one without ROV), two regional transits without ROV, a network per perspective, two
-applicants, the DNS root, and an attacker who buys transit from two Tier-1s and peers remotely with every
+applicants, the DNS root, RPKI beacons of three operators (two pairs, one of them anycast, and a cover), and an attacker
+who buys transit from two Tier-1s and peers remotely with every
 perspective's network. ASNs are RFC 5398's. To add a machine, add data here.
 """
 
@@ -10,7 +11,18 @@ from __future__ import annotations
 from typing import Final
 
 from tests.lab.addresses import double_network, host, network
-from tests.lab.model import Anchor, AutonomousSystem, Egress, Hijack, Lan, Link, Place, Prefix, Primary
+from tests.lab.model import (
+    Anchor,
+    AutonomousSystem,
+    BeaconSite,
+    Egress,
+    Hijack,
+    Lan,
+    Link,
+    Place,
+    Prefix,
+    Primary,
+)
 
 CA_DOMAIN: Final = "ca.example"
 """The issuer domain name that the lab's CAA records permit (RFC 8659 section 4.2)."""
@@ -108,6 +120,66 @@ SYSTEMS: Final = (
         (network(66),),
         (host(66, 80), host(66, 53)),
     ),
+    AutonomousSystem(
+        "alpha",
+        65537,
+        "Alpha Beacons",
+        Place("Munich", "DE", 48.1351, 11.5820),
+        (network(40),),
+        (host(40, 80),),
+        invalid_prefixes=(network(41),),
+        beacon_addresses=(host(41, 80),),
+    ),
+    AutonomousSystem(
+        "betafra",
+        65538,
+        "Beta Beacons",
+        _FRANKFURT,
+        (network(42), network(44)),
+        (host(42, 1),),
+        invalid_prefixes=(network(45),),
+        beacon_addresses=(host(44, 80), host(45, 80)),
+    ),
+    AutonomousSystem(
+        "betalos",
+        65538,
+        "Beta Beacons",
+        Place("Lagos", "NG", 6.5244, 3.3792),
+        (network(43), network(44)),
+        (host(43, 1),),
+        invalid_prefixes=(network(45),),
+        beacon_addresses=(host(44, 80), host(45, 80)),
+    ),
+    AutonomousSystem(
+        "covera",
+        65539,
+        "Cover Beacon",
+        _ASHBURN,
+        (double_network(46),),
+        (host(47, 1),),
+        beacon_addresses=(host(46, 80),),
+    ),
+    AutonomousSystem(
+        "coverb",
+        65540,
+        "Cover Beacon",
+        _FRANKFURT,
+        (network(48),),
+        (host(48, 1),),
+        invalid_prefixes=(network(46),),
+        beacon_addresses=(host(46, 80),),
+    ),
+)
+
+BEACON_SITES: Final = (
+    BeaconSite("alpha-valid.beacon.lab", "alpha", host(40, 80), "alpha"),
+    BeaconSite("alpha-invalid.beacon.lab", "alpha", host(41, 80), "alpha"),
+    BeaconSite("beta-valid.beacon.lab", "betafra", host(44, 80), "fra"),
+    BeaconSite("beta-invalid.beacon.lab", "betafra", host(45, 80), "fra"),
+    BeaconSite("beta-valid.beacon.lab", "betalos", host(44, 80), "los"),
+    BeaconSite("beta-invalid.beacon.lab", "betalos", host(45, 80), "los"),
+    BeaconSite("cover.beacon.lab", "covera", host(46, 80), "A"),
+    BeaconSite("cover.beacon.lab", "coverb", host(46, 80), "B"),
 )
 
 _TIER_1: Final = ("nordlys", "liberty", "pacific", "hansa")
@@ -126,6 +198,11 @@ _PROVIDERS: Final = {
     "sakura": ("liberty", "pacific"),
     "roots": ("hansa", "pacific"),
     "mallory": ("nordlys", "hansa"),
+    "alpha": ("nordlys", "liberty"),
+    "betafra": ("nordlys",),
+    "betalos": ("meridian",),
+    "covera": ("liberty", "pacific"),
+    "coverb": ("nordlys",),
 }
 
 LINKS: Final = (
@@ -285,5 +362,9 @@ def neighbours(name: str) -> tuple[str, ...]:
 
 
 def roas() -> tuple[tuple[int, Prefix], ...]:
-    """(origin ASN, prefix) of each ROA; the maxLength is the prefix's own length."""
-    return tuple((system.asn, prefix) for system in SYSTEMS if system.roas for prefix in system.prefixes)
+    """(origin ASN, prefix) of each ROA; the maxLength is the prefix's own length. AS 0 makes a beacon's prefix invalid
+    (RFC 6483 section 4); the more-specific in a cover is invalid by the less-specific's ROA."""
+    own = [(system.asn, prefix) for system in SYSTEMS if system.roas for prefix in system.prefixes]
+    covered = {network(46)}
+    nobody = [(0, prefix) for system in SYSTEMS for prefix in system.invalid_prefixes if prefix not in covered]
+    return tuple(dict.fromkeys(own + nobody))

@@ -1,4 +1,4 @@
-"""nginx for the applicants, the attacker and the echo anchors; what it was asked is read from its access log."""
+"""nginx for the applicants, the attacker, the echo anchors and the RPKI beacons; what it was asked is read from its access log."""
 
 from __future__ import annotations
 
@@ -75,6 +75,16 @@ _ECHO: Final = """\
 """
 
 
+_BEACON: Final = """\
+    server {{
+        listen {address.v4}:80; listen [{address.v6}]:80;
+        listen {address.v4}:443 ssl; listen [{address.v6}]:443 ssl;
+        default_type application/json;
+        location / {{ return 200 '{{"beacon":"{host}","site":"{site}","ip":"$remote_addr"}}'; }}
+    }}
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request as the server saw it; `server_name` is TLS's (SNI), empty for http; `time_s` is UNIX time."""
@@ -110,6 +120,12 @@ def start(extra: Path | None) -> None:
         where = _prepare(f"anchor-{anchor.name}")
         authority.issue(where / "server.pem", names, list(anchor.address))
         _start_anchor(anchor, where)
+    for system in dict.fromkeys(site.system for site in topology.BEACON_SITES):
+        sites = [site for site in topology.BEACON_SITES if site.system == system]
+        where = _prepare(f"beacon-{system}")
+        authority.issue(where / "server.pem", [site.host for site in sites], [])
+        servers = "".join(_BEACON.format(address=site.address, host=site.host, site=site.site) for site in sites)
+        _start(f"beacon-{system}", topology.SYSTEM_BY_NAME[system].namespace, where, servers, "www-data")
     for server in SERVERS:
         where = _prepare(server)
         certificates.self_signed(where / "server.pem", [f"{server}.lab"])
@@ -118,12 +134,16 @@ def start(extra: Path | None) -> None:
 
 def ready() -> bool:
     """Whether every web server accepts connections."""
-    names = [*SERVERS, *(anchor.system for anchor in topology.ANCHORS)]
+    names = [
+        *SERVERS,
+        *(anchor.system for anchor in topology.ANCHORS),
+        *{site.system for site in topology.BEACON_SITES},
+    ]
     return all(processes.listens(topology.SYSTEM_BY_NAME[name].namespace, port) for name in names for port in (80, 443))
 
 
 def anchor_ca_file() -> Path:
-    """The certificate that the echo anchors' certificates are issued from."""
+    """The certificate that the echo anchors' and the beacons' certificates are issued from."""
     return state.STATE_DIR / "anchor-ca.pem"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tests.lab.model import Address
-from tests.lab.topology import ANCHORS, CA_DOMAIN, DNS_ADDRESSES, ROOT_ADDRESS, TLD_ADDRESS, WEB_ADDRESSES
+from tests.lab.topology import ANCHORS, BEACON_SITES, CA_DOMAIN, DNS_ADDRESSES, ROOT_ADDRESS, TLD_ADDRESS, WEB_ADDRESSES
 
 DELEGATION_TTL_S: Final = 3600
 DATA_TTL_S: Final = 1  # so that what an applicant or an attacker changes is seen at once
@@ -54,11 +54,16 @@ def own_zones() -> list[Zone]:
     permit, forbid = f'@ CAA 0 issue "{CA_DOMAIN}"\n', '@ CAA 0 issue ";"\n'
     bench = _addresses("*", quay, BENCH_TTL_S) + f'* {BENCH_TTL_S} TXT "{BENCH_VALUE}"\n'
     anchors = "".join(_addresses(f"{anchor.host}.", anchor.address, BENCH_TTL_S) for anchor in ANCHORS)
+    beacons = "".join(
+        _addresses(f"{name}.", address, BENCH_TTL_S)
+        for name, address in dict.fromkeys((site.host, site.address) for site in BEACON_SITES)
+    )
     return [
         Zone(".", "root", ROOT_SERVER, "", signed=True),
         Zone("example.", "tld", TLD_SERVER, "", signed=True),
         Zone("lab.", "tld", TLD_SERVER, _infrastructure()),
         Zone("anchor.lab.", "tld", TLD_SERVER, anchors),
+        Zone("beacon.lab.", "tld", TLD_SERVER, beacons),
         _applicant("honest.example.", "quay", quay, permit, signed=True),
         _applicant("plain.example.", "sakura", sakura, permit),
         _applicant("forbidden.example.", "quay", quay, forbid, signed=True),

@@ -16,6 +16,7 @@ V4, V6 = IPv4Network("198.18.0.0/15"), IPv6Network("2001:db8::/32")
 
 def addresses() -> list[Address]:
     own = [address for system in topology.SYSTEMS for address in system.addresses]
+    own += [one for one in {site.address for site in topology.BEACON_SITES} if one not in own]
     lans = [one for lan in topology.LANS for one in (lan.gateway, lan.host_address)]
     links = [end for index in range(len(topology.LINKS)) for end in link_ends(index)]
     return own + lans + links + [topology.PRIMARY.address]
@@ -40,7 +41,8 @@ def test_every_service_address_is_in_an_announced_prefix_of_its_system() -> None
 def test_names_and_numbers_are_unique_and_fit_an_interface() -> None:
     names = topology.namespaces()
     assert len(set(names)) == len(names)
-    assert len({system.asn for system in topology.SYSTEMS}) == len(topology.SYSTEMS)
+    operators = {(system.asn, system.operator) for system in topology.SYSTEMS}
+    assert len({asn for asn, _ in operators}) == len(operators)
     assert all(len(name) <= 15 for name in names)
     pairs = {frozenset((link.a, link.b)) for link in topology.LINKS}
     assert len(pairs) == len(topology.LINKS)

@@ -45,7 +45,8 @@ class CheckResponse(msgspec.Struct, frozen=True):
 
 
 class PerspectiveResponse(msgspec.Struct, frozen=True):
-    """`perspective_code` and `check_response` are the specification's, the rest is ours. `elapsed_us`: microseconds."""
+    """`perspective_code` and `check_response` are the specification's, the rest is ours. `elapsed_us`: microseconds.
+    `rov`: the verdict on route origin validation that was in force, None where it is not measured."""
 
     perspective_code: str
     check_response: CheckResponse
@@ -56,6 +57,7 @@ class PerspectiveResponse(msgspec.Struct, frozen=True):
     dnssec: DnssecStatus | None
     elapsed_us: int
     egress_addresses: tuple[str, ...]
+    rov: str | None = None
 
 
 class ActualOrchestration(msgspec.Struct, frozen=True):
@@ -176,6 +178,7 @@ def _perspective(attempt: Attempt) -> PerspectiveResponse:
         dnssec=seen.dnssec,
         elapsed_us=seen.elapsed_us,
         egress_addresses=seen.egress_addresses,
+        rov=None if attempt.rov is None else attempt.rov.verdict,
     )
 
 

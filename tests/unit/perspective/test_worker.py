@@ -13,6 +13,7 @@ from appliance.ipc.server import Connection
 from appliance.model.check import AcmeDns01Check, CheckRequest, Method
 from appliance.model.identifier import Identifier, IdentifierType
 from appliance.model.observation import CheckError, Fault, Observation, Outcome
+from appliance.model.rov import Probe, ProbeOutcome, RoundRequest, RoundSeen
 from appliance.perspective.worker import Worker
 
 LIMIT_S = 10.0
@@ -59,8 +60,18 @@ class _Bench:
         self.finish = asyncio.Event()
         self.started: list[str] = []
         self.worker = Worker(
-            "ams", run or self._run, lambda: (self.epoch, self.refusal), capacity=capacity, longest_s=LIMIT_S
+            "ams",
+            run or self._run,
+            lambda: (self.epoch, self.refusal),
+            capacity=capacity,
+            longest_s=LIMIT_S,
+            probe=self._probe,
         )
+
+    async def _probe(self, request: RoundRequest) -> RoundSeen:
+        await self.finish.wait()
+        reached = Probe(ProbeOutcome.REACHED, "198.51.100.1", 1)
+        return RoundSeen(request.request_id, request.perspective, request.version, "2026-11-21T12:00:00Z", reached)
 
     async def _run(self, request: CheckRequest) -> Observation:
         self.started.append(request.request_id)
