@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit lint lab lab-down bench soak deb clean
+.PHONY: help setup demo test unit lint lab lab-down hostile bench soak deb clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -36,6 +36,9 @@ lab: setup ## leave the lab and the appliance running in the background, and say
 
 lab-down: root ## remove all of the lab (root)
 	@if [ -x $(PYTHON) ]; then $(PYTHON) -m tests.lab down; else echo "lab-down: nothing was ever set up here"; fi
+
+hostile: setup ## servers that misbehave in every way, and what the checks make of them (root)
+	@$(PYTHON) -m pytest -v tests/e2e/test_hostile.py
 
 bench: setup ## decisions per second, latency and CPU per decision, beside the floor (root)
 	@$(PYTHON) -m tests.bench

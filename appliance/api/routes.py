@@ -70,8 +70,8 @@ class Api:
         self._coordinator = coordinator
         self._drains = drains
         self._view = view
+        self._caa = settings.caa
         self._store = store
-        self._issuer_domains = settings.caa.issuer_domains
         self._caller_is_primary = settings.primary.kind == "caller"
         self._most_in_flight = settings.api.concurrent_requests
         self.metrics = Metrics()
@@ -131,7 +131,12 @@ class Api:
         asked = parse_request(
             request.body,
             caller=request.caller.name,
-            terms=Terms(self._issuer_domains, self._caller_is_primary, self._coordinator.today()),
+            terms=Terms(
+                self._caa.issuer_domains,
+                self._caller_is_primary,
+                self._coordinator.today(),
+                self._caa.parameters_to_caller,
+            ),
         )
         decision = await self._decision(asked.question)
         return json_response(response_of(decision, asked.document))
@@ -139,7 +144,7 @@ class Api:
     async def _decide_draft(self, request: HttpRequest) -> HttpResponse:
         if self._caller_is_primary:
             raise HttpError(501, "The draft has no way to state the primary's determination (primary.kind = caller).")
-        asked = parse_draft(request.body, self._issuer_domains, self._coordinator.today())
+        asked = parse_draft(request.body, self._caa.issuer_domains, self._coordinator.today())
         trace_identifier = str(uuid.uuid4())
         checks = [asked.main] if asked.caa is None else [asked.main, asked.caa]
         questions = [

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from appliance import __version__
-from appliance.cli import callers, check, configuration, drain, keys, perspectives, proof, rov, status, watch
+from appliance.cli import callers, check, configuration, drain, keys, methods, perspectives, proof, rov, status, watch
 from appliance.cli.context import Invocation
 from appliance.cli.evidence import app as evidence_app
 from appliance.config import DEFAULT_PATH
@@ -30,6 +30,7 @@ app.command("watch")(watch.watch)
 app.command("drain")(drain.drain)
 app.command("undrain")(drain.undrain)
 app.command("perspectives")(perspectives.perspectives)
+app.command("methods")(methods.methods)
 app.command("proof")(proof.proof)
 app.add_typer(check.app, name="check")
 app.add_typer(keys.app, name="keys")

@@ -182,9 +182,21 @@ class AnchorConfig(_Section):
 
 
 class CaaConfig(_Section):
-    """The CA's issuer-domain-names (RFC 8659 section 4.2), used where the caller names none."""
+    """The CA's issuer-domain-names (RFC 8659 section 4.2), used where the caller names none.
+
+    `parameters_to_caller`: RFC 8657 parameters are not enforced, but reported for the caller to decide.
+    """
 
     issuer_domains: Annotated[tuple[DomainName, ...], Field(min_length=1)]
+    parameters_to_caller: bool = False
+
+
+class DelegationConfig(_Section):
+    """CNAMEs on the way to a validation record. A chain that ends in one of `ca_delegation_zones`, zones that the CA runs,
+    must end at the target that the request names (BR 3.2.2.4.7). The resolver itself follows no more than 11."""
+
+    max_cname_chain: Annotated[int, Field(ge=0, le=11)] = 8
+    ca_delegation_zones: tuple[DomainName, ...] = ()
 
 
 class EvidenceConfig(_Section):
@@ -321,6 +333,7 @@ class Settings(BaseSettings):
     place_anchors: tuple[PlaceAnchorConfig, ...] = ()
     routing: RoutingConfig | None = None
     caa: CaaConfig
+    delegation: DelegationConfig = DelegationConfig()
     limits: TimeLimits = TimeLimits()
     clock: ClockConfig = ClockConfig()
     api: ApiConfig = ApiConfig()

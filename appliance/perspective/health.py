@@ -78,6 +78,11 @@ class Health:
             return view.epoch, _refusal("perspective.not_ready", self.status.reasons)
         return view.epoch, None
 
+    def doubts(self) -> tuple[str, ...]:
+        """Why this perspective's own proofs do not hold now; empty where they do. No packet leaves for this."""
+        _, refused = self.gate()
+        return () if refused is None else (refused.message,)
+
     def notice(self) -> None:
         """Something may have changed: look, and tell."""
         self._look()

@@ -6,6 +6,8 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from appliance.checks.context import open_context
 from appliance.checks.run import run as run_check
@@ -32,11 +34,14 @@ from appliance.perspective.links import LinkWatch
 from appliance.perspective.resolver import resolver_paths
 from appliance.perspective.round_trips import RoundTrips, echo_anchors
 from appliance.perspective.rov import Prober
+from appliance.perspective.unbound_control import ResolverRefused, flush_caa
 from appliance.perspective.worker import Worker
+from appliance.policy.delegation import DelegationRules
 
 # Each of the API's requests may need two checks of a perspective: the domain's validation and CAA.
 _CHECKS_PER_REQUEST = 2
 _DRAIN_S = 0.7
+_FORGET_S = 0.5
 _WATCHDOG_INTERVAL_S = 1.0
 _log = logging.getLogger(__name__)
 
@@ -94,7 +99,15 @@ async def _open(
     settings: Settings, assignment: Assignment, guard: Guard, round_trips: RoundTrips
 ) -> tuple[Health, Worker, Server]:
     egress_addresses = _Late()
-    context = await open_context(assignment.code, settings, egress_addresses)
+    control_socket = resolver_paths(settings, assignment.code).control_socket
+    context = await open_context(
+        assignment.code,
+        settings,
+        egress_addresses,
+        doubts=lambda: health.doubts(),  # noqa: PLW0108 -- made below, as it needs the context's resolver
+        forget=partial(_forget, control_socket),
+        delegation=DelegationRules(settings.delegation.max_cname_chain, settings.delegation.ca_delegation_zones),
+    )
     anchors = Anchors(settings, assignment, context.resolver)
     egress_addresses.anchors = anchors
 
@@ -115,7 +128,7 @@ async def _open(
         guard,
         anchors,
         context.resolver,
-        resolver_paths(settings, assignment.code).control_socket,
+        control_socket,
         changed=lambda status: server.broadcast(Status(status)),
         broken=worker.broken,
         measured=round_trips.measured,
@@ -129,6 +142,15 @@ async def _open(
         on_fault=lambda text: _log.warning("channel: %s", text),
     )
     return health, worker, server
+
+
+async def _forget(control_socket: Path, name: str) -> bool:
+    try:
+        await flush_caa(control_socket, name, _FORGET_S)
+    except ResolverRefused as error:
+        _log.warning("resolver: %s", error)
+        return False
+    return True
 
 
 def _intact_epoch(guard: Guard) -> int | None:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.hostile.service import Hostile, hostile_servers
 from tests.lab import Lab
 from tests.lab.appliance import Appliance
 
 CACHE_MAX_TTL_S = 2
+EXTRA = Path(__file__).parents[1] / "conformance" / "extra"
+CA_ZONE = "ca.test"
 
 
 @pytest.fixture(scope="package")
 def lab() -> Iterator[Lab]:
     if os.geteuid() != 0:
         pytest.skip("needs root: network namespaces")
-    with Lab() as running:
+    with Lab(EXTRA) as running:
         yield running
 
 
@@ -26,10 +30,16 @@ def appliance(lab: Lab) -> Iterator[Appliance]:
     running = Appliance(lab.step)
     try:
         # Short, so that a test can wait for what every resolver forgets.
-        running.up({"resolver": {"cache_max_ttl_s": CACHE_MAX_TTL_S}})
+        running.up({"resolver": {"cache_max_ttl_s": CACHE_MAX_TTL_S}, "delegation": {"ca_delegation_zones": [CA_ZONE]}})
         yield running
     finally:
         running.down()
+
+
+@pytest.fixture(scope="session")
+def hostile(lab: Lab) -> Iterator[Hostile]:
+    with hostile_servers() as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ BENCH_VALUE: Final = "LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0"
 """What every TXT record below the benchmark's zones says: a base64url SHA-256 digest, as dns-01 has it."""
 
 NAME_SERVER_ADDRESSES: Final = {"root": ROOT_ADDRESS, "tld": TLD_ADDRESS, **DNS_ADDRESSES}
+_BOGUS_DS: Final = f"bogus {DELEGATION_TTL_S} DS 1 13 2 {'00' * 32}\n"
 ROOT_SERVER: Final = "a.root-servers.lab."
 TLD_SERVER: Final = "a.nic.lab."
 
@@ -60,7 +61,9 @@ def own_zones() -> list[Zone]:
     )
     return [
         Zone(".", "root", ROOT_SERVER, "", signed=True),
-        Zone("example.", "tld", TLD_SERVER, "", signed=True),
+        Zone("example.", "tld", TLD_SERVER, _BOGUS_DS, signed=True),
+        # Its parent says that it is signed, and it is not.
+        Zone("bogus.example.", "quay", "ns.quay.lab.", _addresses("www", quay)),
         Zone("lab.", "tld", TLD_SERVER, _infrastructure()),
         Zone("anchor.lab.", "tld", TLD_SERVER, anchors),
         Zone("beacon.lab.", "tld", TLD_SERVER, beacons),

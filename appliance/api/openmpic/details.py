@@ -16,11 +16,17 @@ _HTTP_METHODS = frozenset({Method.ACME_HTTP_01, Method.WEBSITE_CHANGE})
 
 
 class CaaDetails(msgspec.Struct, frozen=True):
-    """`found_at` and `records_seen` are None where no label has CAA records, or where the look-up failed."""
+    """`found_at` and `records_seen` are None where no label has CAA records, or where the look-up failed.
+
+    Ours: `reason` says why issuance is permitted or not; `parameters` are RFC 8657's of the property that permits, where
+    `caa.parameters_to_caller` leaves them to the caller.
+    """
 
     caa_record_present: bool
     found_at: str | None
     records_seen: tuple[str, ...] | None
+    reason: str | None = None
+    parameters: tuple[tuple[str, str], ...] = ()
 
 
 class Redirect(msgspec.Struct, frozen=True):
@@ -80,7 +86,7 @@ def _caa(seen: Observation) -> CaaDetails:
     finding = seen.caa
     if finding is None:
         return CaaDetails(caa_record_present=False, found_at=None, records_seen=None)
-    return CaaDetails(bool(finding.rrset), finding.found_at, finding.rrset or None)
+    return CaaDetails(bool(finding.rrset), finding.found_at, finding.rrset or None, finding.reason, finding.parameters)
 
 
 def _http(seen: Observation) -> HttpDetails:

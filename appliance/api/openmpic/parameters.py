@@ -60,7 +60,7 @@ class CaaParameters(Parameters):
     account_uri: AccountUri | None = None
     validation_method: MethodLabel | None = None
 
-    def check(self, default_issuer_domains: tuple[str, ...]) -> CaaCheck:
+    def check(self, default_issuer_domains: tuple[str, ...], *, parameters_to_caller: bool = False) -> CaaCheck:
         """The check; an empty or missing list of domains means the configured ones."""
         return CaaCheck(
             certificate_type=CertificateType(self.certificate_type),
@@ -68,6 +68,7 @@ class CaaParameters(Parameters):
             account_uri=self.account_uri,
             validation_method=self.validation_method,
             allow_lookup_failure=self.allow_lookup_failure,
+            parameters_to_caller=parameters_to_caller,
         )
 
 

@@ -72,11 +72,12 @@ class CaaRequest(_MpicRequest):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What requests are read by: the configuration's defaults, and the date that the BRs' dated rules are read with."""
+    """What requests are read by: the configuration, and the date that the BRs' dated rules are read with."""
 
     issuer_domains: tuple[str, ...]
     caller_is_primary: bool
     day: date
+    parameters_to_caller: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,9 @@ def parse_request(body: bytes, *, caller: str, terms: Terms) -> Asked:
     if isinstance(request, DcvRequest):
         check = request.dcv_check_parameters.check()
     else:
-        check = (request.caa_check_parameters or CaaParameters()).check(terms.issuer_domains)
+        check = (request.caa_check_parameters or CaaParameters()).check(
+            terms.issuer_domains, parameters_to_caller=terms.parameters_to_caller
+        )
     try:
         identifier = parse_identifier(request.domain_or_ip_target)
     except BadRequest as error:

@@ -34,9 +34,11 @@ def observed(
 
 def test_caa() -> None:
     found = CaaFinding(True, "example.com", ('0 issue "ca.example"',), "permits")
-    assert details_of(observed(Method.CAA, caa=found)) == CaaDetails(True, "example.com", ('0 issue "ca.example"',))
+    assert details_of(observed(Method.CAA, caa=found)) == CaaDetails(
+        True, "example.com", ('0 issue "ca.example"',), "permits"
+    )
     none = CaaFinding(True, None, (), "no CAA records")
-    assert details_of(observed(Method.CAA, caa=none)) == CaaDetails(False, None, None)
+    assert details_of(observed(Method.CAA, caa=none)) == CaaDetails(False, None, None, "no CAA records")
     assert details_of(observed(Method.CAA)) == CaaDetails(False, None, None)
 
 

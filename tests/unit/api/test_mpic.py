@@ -44,7 +44,13 @@ async def test_the_specifications_example_is_answered_in_its_form(tmp_path: Path
         assert check["check_passed"] is True
         assert check["errors"] == []
         assert check["timestamp_ns"] == 1795262400000000000
-        assert check["details"] == {"caa_record_present": False, "found_at": None, "records_seen": None}
+        assert check["details"] == {
+            "caa_record_present": False,
+            "found_at": None,
+            "records_seen": None,
+            "reason": None,
+            "parameters": [],
+        }
 
 
 async def test_our_additions_say_why(tmp_path: Path) -> None:

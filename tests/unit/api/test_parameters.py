@@ -239,3 +239,40 @@ def test_caa() -> None:
     }
     expected = CaaCheck(CertificateType.S_MIME, ("other.example",), URI, "http-01", allow_lookup_failure=True)
     assert parsed(base | {"caa_check_parameters": full}) == expected
+
+
+def test_the_configuration_may_leave_rfc_8657_to_the_caller() -> None:
+    terms = Terms(("ca.example",), caller_is_primary=False, day=date(2026, 1, 1), parameters_to_caller=True)
+    body = json.dumps({"check_type": "caa", "domain_or_ip_target": "example.com"}).encode()
+    check = parse_request(body, caller="test", terms=terms).question.check
+    assert isinstance(check, CaaCheck)
+    assert check.parameters_to_caller
+
+
+FORBIDDEN = {
+    date(2026, 12, 15): {"ip-address"},
+    date(2027, 3, 15): {"ip-address", "contact-phone-caa", "contact-phone-txt", "reverse-address-lookup"},
+    date(2028, 3, 15): {
+        "ip-address", "contact-phone-caa", "contact-phone-txt", "reverse-address-lookup",
+        "contact-email-caa", "contact-email-txt",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("day", FORBIDDEN)
+def test_on_later_days_exactly_the_forbidden_methods_are_refused(day: date) -> None:
+    refused = set()
+    for parameters, check in METHODS:
+        try:
+            parse_request(
+                json.dumps(dcv(parameters)).encode(),
+                caller="test",
+                terms=Terms(("ca.example",), caller_is_primary=False, day=day),
+            )
+        except Malformed as error:
+            (issue,) = error.body.validation_issues
+            assert issue.field == "dcv_check_parameters.validation_method"
+            assert "2.2.6" in issue.msg
+            assert "BR 3.2.2." in issue.msg
+            refused.add(method_of(check).value)
+    assert refused == FORBIDDEN[day]
