@@ -70,7 +70,7 @@ class Prober:
         try:
             return await self._reach(target, url, address, limit_s, began_ns)
         except (StepFailed, NotTheBeacon) as error:
-            outcome, detail = ProbeOutcome.AMBIGUOUS, str(error)
+            outcome, detail = _of_failure(error), str(error)
         except TimeoutError:
             outcome, detail = ProbeOutcome.BLOCKED, f"no connection within {limit_s:g} s"
         except OSError as error:
@@ -118,6 +118,14 @@ class Prober:
         if self._tls is None:
             self._tls = ssl.create_default_context(cafile=None if self._ca_file is None else str(self._ca_file))
         return self._tls
+
+
+def _of_failure(error: StepFailed | NotTheBeacon) -> ProbeOutcome:
+    """An established connection never ends by an ICMP error (RFC 1122 section 4.2.3.9): where one does, the event loop took
+    a connection that failed for one that was made."""
+    cause = error.__cause__
+    unreachable = isinstance(cause, OSError) and cause.errno in _NO_ROUTE
+    return ProbeOutcome.BLOCKED if unreachable else ProbeOutcome.AMBIGUOUS
 
 
 def _members(answer: Answer, target: Target) -> dict[str, str]:

@@ -73,6 +73,13 @@ COMMANDS = {
         "sets up and checks an egress node of MPIC appliances",
         {0: "All is as the file says.", 1: "It is not, or could not be made so.", 2: "The file is wrong."},
     ),
+    "mpic-echo": Command(
+        "mpic-egress",
+        "egress.echo",
+        8,
+        "authenticated echo server, by which distances are measured",
+        {0: "It was told to stop, or is done.", 1: "The key or the address cannot be used."},
+    ),
 }
 
 

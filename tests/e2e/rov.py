@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -56,6 +57,17 @@ def measure(appliance: Appliance, *codes: str, rounds: int = ROUNDS) -> Verdicts
 def report(appliance: Appliance) -> dict[str, Any]:
     answer: dict[str, Any] = appliance.ask("GET", "/rov", operator=True).json()
     return answer
+
+
+def why(*codes: str) -> list[str]:
+    """The rounds that did not count, for whoever reads of a failure."""
+    saved = json.loads(STATE_FILE.read_text())
+    return [
+        f"{one['perspective']} IPv{one['version']} {each['beacon']}: {each['result']} {each.get('detail', '')}"
+        for one in saved
+        for each in one["rounds"]
+        if one["perspective"] in codes and each["result"] in {"lost", "unwitnessed", "ambiguous", "roa", "source"}
+    ]
 
 
 def in_force(appliance: Appliance) -> Verdicts:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.asking import KEY_AUTHORIZATION, TOKEN, corroborating, decide, http_01
-from tests.e2e.rov import INVALID, both, family, in_force, measure, report, restart, ruleset, says, validating
+from tests.e2e.rov import INVALID, both, family, in_force, measure, report, restart, ruleset, says, validating, why
 from tests.lab import Lab, rpki, topology, wait_until
 from tests.lab.appliance import Appliance
 
@@ -60,7 +60,7 @@ def on_invalid(verdict: str) -> str:
 
 @pytest.mark.parametrize("run", range(3))
 def test_every_egress_gets_the_verdict_its_topology_deserves(appliance: Appliance, run: int) -> None:
-    assert measure(appliance, *appliance.codes) == DESERVED
+    assert measure(appliance, *appliance.codes) == DESERVED, why(*appliance.codes)
     for code in ("ams", "nyc", "syd"):
         for version in (4, 6):
             graded = family(appliance, code, version)["grade"]
@@ -174,7 +174,7 @@ def test_an_upstream_change_downgrades_within_one_round_and_takes_a_full_window_
         assert "FILTERING" not in fallen.values()
         assert measure(appliance, "nyc") == both("nyc", "NOT_FILTERING"), family(appliance, "nyc", 4)
     assert "FILTERING" not in measure(appliance, "nyc", rounds=9).values()
-    assert measure(appliance, "nyc", rounds=1) == both("nyc", "FILTERING")
+    assert measure(appliance, "nyc", rounds=1) == both("nyc", "FILTERING"), why("nyc")
     changes = family(appliance, "nyc", 4)["history"]
     assert changes[0]["verdict"] == changes[-1]["verdict"] == "FILTERING"
     assert all(change["seq"] is not None for change in changes)
@@ -216,7 +216,7 @@ def mpicctl(appliance: Appliance, *words: str) -> subprocess.CompletedProcess[st
 
 def test_mpicctl_measures_shows_and_attests(appliance: Appliance) -> None:
     done = mpicctl(appliance, "run", "ams")
-    assert (done.returncode, "FILTERING (strong)" in done.stdout) == (0, True), done.stderr
+    assert (done.returncode, "FILTERING (strong)" in done.stdout) == (0, True), (done.stdout, why("ams"))
     assert mpicctl(appliance, "run", "gru", "--rounds", "1").returncode == 1
     shown = mpicctl(appliance, "show", "ams")
     assert shown.returncode == 0

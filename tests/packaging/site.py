@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.lab import Lab, names, state, topology
 from tests.lab.appliance import ROOT, Appliance
-from tests.lab.appliance_files import toml, write_all
+from tests.lab.appliance_files import routing_file, toml, write_all
 from tests.lab.wait import wait_until
 from tests.packaging.container import Container
 
@@ -43,6 +43,8 @@ class Site:
             self.container.write(key_file, Path(wireguard["private_key_file"]).read_bytes(), 0o600)
             wireguard["private_key_file"] = key_file
         document["resolver"] = self._resolver()
+        document["routing"] = {"files": ["/etc/mpic/riswhoisdump"]}
+        self.container.write("/etc/mpic/riswhoisdump", routing_file().read_bytes())
         self.container.write("/etc/mpic/appliance.toml", toml(document).encode())
 
     def install(self, package: Path) -> None:

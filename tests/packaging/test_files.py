@@ -42,7 +42,7 @@ def test_the_egress_nodes_example_is_valid() -> None:
                 "man8/mpic-tunneld.8",
             },
         ),
-        ("mpic-egress", {"man8/mpic-egress.8"}),
+        ("mpic-egress", {"man8/mpic-egress.8", "man8/mpic-echo.8"}),
     ],
 )
 def test_every_command_has_a_page_without_faults(package: str, pages: set[str], tmp_path: Path) -> None:

@@ -53,4 +53,4 @@ def _mirror() -> str:
         fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
         if fields.get("Codename", fields.get("Suite")) == _SUITE and fields.get("Identifier") == "Packages":
             return fields["Repo-URI"].rstrip("/")
-    return "http://deb.debian.org/debian"
+    raise RuntimeError(f"apt on this machine knows no source of Debian {_SUITE}: run apt-get update, or add one")
