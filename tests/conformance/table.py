@@ -248,7 +248,6 @@ _CAA: Final = (
         _caa(),
         "target:dns.timeout",
     ),
-    Row("silent servers", "BR 3.2.2.8", "x.silent.hostile.check.test", _caa(), "target:dns.timeout"),
     Row(
         "permission by failure: Insecure, retried, outside",
         "BR 3.2.2.8",

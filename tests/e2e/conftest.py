@@ -36,7 +36,7 @@ def appliance(lab: Lab) -> Iterator[Appliance]:
         running.down()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def hostile(lab: Lab) -> Iterator[Hostile]:
     with hostile_servers() as running:
         yield running
