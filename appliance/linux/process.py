@@ -15,6 +15,7 @@ from appliance.errors import ApplianceError
 
 _LIMIT_S = 10.0
 _MOST_OUTPUT = 4 << 20
+_REAP_S = 2.0
 
 
 class CommandFailed(ApplianceError):
@@ -45,7 +46,7 @@ async def run(*command: str, stdin: bytes = b"", timeout_s: float = _LIMIT_S) ->
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+            await _reaped(process)
     if process.returncode != 0:
         text = complaint.decode(errors="replace").strip().replace("\n", "; ")
         raise CommandFailed(f"{shown}: exit status {process.returncode}: {text}")
@@ -62,6 +63,16 @@ async def _exchange(process: asyncio.subprocess.Process, stdin: bytes) -> tuple[
     output, complaint = await _bounded(process.stdout), await _bounded(process.stderr)
     await process.wait()
     return output, complaint
+
+
+async def _reaped(process: asyncio.subprocess.Process) -> None:
+    """Waits for the end of a killed process. asyncio tells of it only once its pipes are read to their ends."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_REAP_S):
+            for stream in (process.stdout, process.stderr):
+                while stream is not None and await stream.read(65536):
+                    pass
+            await process.wait()
 
 
 async def _bounded(stream: asyncio.StreamReader) -> bytes:

@@ -14,7 +14,7 @@ from tests.lab.wait import wait_until
 from tests.packaging.container import Container
 
 _READY_S = 90.0
-_ONLY_IN_THE_LAB = ("state_directory", "runtime_directory", "wireguard_go_launcher", "users", "api")
+_ONLY_IN_THE_LAB = ("rov", "state_directory", "runtime_directory", "wireguard_go_launcher", "users", "api")
 
 
 class Site:

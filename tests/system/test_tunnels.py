@@ -351,10 +351,10 @@ def test_directories_have_the_owners_that_the_processes_need(net: SmallNet, file
         "run": (0, UIDS["mpicd"], 0o1775),
         "run/tunneld": (0, 0, 0o700),
         "run/workers": (0, 0, 0o755),
-        "run/workers/ams": (UIDS["perspective"], UIDS["mpicd"], 0o750),
-        "run/workers/home": (UIDS["primary"], UIDS["mpicd"], 0o750),
+        "run/workers/ams": (UIDS["perspective"], UIDS["mpicd"], 0o2750),
+        "run/workers/home": (UIDS["primary"], UIDS["mpicd"], 0o2750),
         "state": (0, 0, 0o755),
-        "state/evidence": (UIDS["mpicd"], UIDS["mpicd"], 0o700),
+        "state/evidence": (UIDS["mpicd"], 47107, 0o2750),
         "state/resolvers/fra": (UIDS["resolver"], UIDS["resolver"], 0o750),
     }
     for name, (uid, gid, mode) in expected.items():
