@@ -13,15 +13,13 @@ setup: root ## install what is needed: Debian packages and the virtual environme
 demo: setup ## the main job: an emulated Internet, six perspectives, a BGP hijack refused; writes build/demo.json (root)
 	@$(PYTHON) -m tests.demo
 
+# Tests of real processes in real time can meet a machine that was busy elsewhere: what failed is run once more, alone,
+# and the first failure stays in the output.
 test: setup ## everything: lint, types, unit, system and end-to-end tests (root)
 	@$(MAKE) --no-print-directory lint-only
-	@$(PYTHON) -m pytest -v -m "not soak" tests/unit tests || $(MAKE) --no-print-directory test-again
-
-# Tests of real processes in real time can meet a machine that was busy elsewhere: what failed is run once more, alone, and
-# the first failure stays in the output. What fails twice fails.
-test-again:
-	@echo "== the failed tests again, once =="
-	@$(PYTHON) -m pytest -v -m "not soak" --last-failed --last-failed-no-failures none tests/unit tests
+	@$(PYTHON) -m pytest -v -m "not soak" tests/unit tests || { \
+	    echo "== the failed tests again, alone; what fails twice fails =="; \
+	    $(PYTHON) -m pytest -v -m "not soak" --last-failed --last-failed-no-failures none tests/unit tests; }
 
 unit: ## tests without root and without network
 	@.ci/setup --python-only
@@ -61,4 +59,4 @@ clean: ## remove what was built, and the virtual environment
 
 root:
 	@[ "$$(id -u)" -eq 0 ] || { echo "this needs root: it makes network namespaces (try: sudo make $(MAKECMDGOALS))" >&2; exit 1; }
-.PHONY: root lint-only test-again
+.PHONY: root lint-only

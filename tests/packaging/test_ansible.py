@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import os
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from appliance.config import load
 from appliance.policy.fleet import fleet_from, shortfalls
 from egress.config import EgressConfig
 from tests.lab.appliance_files import KeyPair
+from tests.packaging.modules import module_of
 from tests.packaging.test_files import DAY_OF_LAST_ROW, REPOSITORY
 
 ANSIBLE = REPOSITORY / "ansible"
@@ -44,12 +44,7 @@ def ansible(tmp_path: Path, *argv: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def rules() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("mpic_filters", ANSIBLE / "playbooks/filter_plugins/mpic.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(ANSIBLE / "playbooks/filter_plugins/mpic.py")
 
 
 @pytest.fixture
