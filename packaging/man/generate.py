@@ -66,6 +66,18 @@ COMMANDS = {
         "ask, watch and check an MPIC appliance",
         {0: "Corroborated, or well.", 1: "Refused, or not well.", 2: "It could not be asked."},
     ),
+    "mpic-feed": Command(
+        "mpic-appliance",
+        "appliance.daemons.feed",
+        8,
+        "fetches the VRPs and beacons of an MPIC appliance, once",
+        {
+            0: "All that is configured was fetched.",
+            1: "Something was not; what was there stays.",
+            77: "It has privileges.",
+            78: "The configuration is wrong.",
+        },
+    ),
     "mpic-egress": Command(
         "mpic-egress",
         "egress.main",
