@@ -98,9 +98,13 @@ class Standings:
                 standing.history = saved.history
                 standing.rounds = [one for one in saved.rounds if one.beacon in beacons]
 
-    def of(self, code: str) -> dict[int, Standing]:
+        self._by_code: dict[str, dict[int, Standing]] = {code: {} for code in families}
+        for (code, version), standing in self.by_key.items():
+            self._by_code[code][version] = standing
+
+    def of(self, code: str) -> Mapping[int, Standing]:
         """The standings of one perspective by IP version."""
-        return {version: standing for (one, version), standing in self.by_key.items() if one == code}
+        return self._by_code.get(code, {})
 
     def reached_by(self, beacon: str, version: int) -> list[str]:
         """Who reached the invalid side of `beacon` in its window, the most recent first."""

@@ -188,3 +188,16 @@ def test_routing_data_has_an_age(tmp_path: Path) -> None:
 async def _receipts() -> None:
     """Lets the callbacks of what was submitted run."""
     await asyncio.sleep(0)
+
+
+async def test_what_was_proven_grows_old_though_nobody_says_anything_new(tmp_path: Path) -> None:
+    on = Stage(tmp_path)
+    assert on.results("ams")[ProofKind.PLACE] is Result.VALID
+    on.now = NOW + timedelta(days=1)
+    assert on.results("ams")[ProofKind.PLACE] is Result.VALID
+    async with asyncio.timeout(10):
+        running = asyncio.create_task(on.proofs.run())
+        while on.results("ams")[ProofKind.PLACE] is not Result.MISSING:
+            await asyncio.sleep(0.01)
+    running.cancel()
+    assert "place" in (on.proofs.standings()["ams"].withheld or "")
