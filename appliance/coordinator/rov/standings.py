@@ -127,7 +127,7 @@ class Standings:
     def save(self, snapshot: bytes) -> None:
         """Writes it. A failure is logged: verdicts are in the evidence too, and rounds can be made again."""
         try:
-            write_atomically(self._path, snapshot, mode=0o600)
+            write_atomically(self._path, snapshot, mode=0o600, durable=True)
         except OSError as error:
             _log.error("%s: %s", self._path, error)
 
