@@ -64,6 +64,16 @@ class Shared:
         assert (status == "000") == (done.returncode != 0)
         return int(status), body
 
+    def until_answered(self, pair: Pair, path: str, *options: str) -> str:
+        """The body of a 200, asked for again while the answer is no other than that it is too much at once."""
+
+        def answered() -> str:
+            status, body = self.curl(pair, path, *options)
+            assert status in {0, 200, 429, 503}, body
+            return body if status == 200 else ""
+
+        return wait_until(answered, 60, f"an answer to {path}", 0.5)
+
     def events(self, kind: EventType) -> list[EventRecord]:
         """The sharing side's events of one type, the oldest first."""
         with reading(self.appliance.settings.database) as connection:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,7 +14,7 @@ from tests.e2e.asking import KEY_AUTHORIZATION, TOKEN, caa, http_01
 from tests.e2e.sharing import Partner, Shared, sharing
 from tests.lab import Lab, topology, wait_until
 from tests.lab.appliance import Appliance
-from tests.unit.api.authority import Authority
+from tests.unit.api.authority import Authority, Pair
 
 pytestmark = pytest.mark.e2e
 CODES = [egress.code for egress in topology.EGRESSES]
@@ -35,13 +34,11 @@ def check(code: str, request_id: str) -> list[str]:
     return ["-H", "Content-Type: application/json", "-d", json.dumps(asked)]
 
 
-def own(shared: Shared, pair: Any) -> list[str]:
+def own(shared: Shared, pair: Pair) -> list[str]:
     """The request ids in a partner's slice of the evidence."""
     found, after, more = [], 0, True
     while more:
-        status, body = shared.curl(pair, f"/evidence?after={after}")
-        assert status == 200
-        page = json.loads(body)
+        page = json.loads(shared.until_answered(pair, f"/evidence?after={after}"))
         after, more = page["after"], page["more"]
         found += [one["record"]["trace_id"] for one in page["records"]]
     return found
@@ -83,23 +80,26 @@ def test_who_is_no_partner_gets_no_answer_and_leaves_a_record(shared: Shared, tm
     shared.add("late", shared.pair("late", lifetime=timedelta(days=-1)))
     revoked = shared.pair("revoked")
     shared.add("revoked", revoked)
-    assert shared.curl(revoked, "/perspectives/ams")[0] == 200
+    shared.until_answered(revoked, "/perspectives/ams")
     shared.mpicctl("client", "revoke", "revoked")
     before = len(shared.events(EventType.REFUSED_CALLER))
     cases = {
-        "PEER_DID_NOT_RETURN_A_CERTIFICATE": None,
-        "CERTIFICATE_VERIFY_FAILED: unable to get local issuer certificate": shared.pair("stranger", strangers),
-        "CERTIFICATE_VERIFY_FAILED: certificate has expired": shared.pair("expired", lifetime=timedelta(days=-1)),
+        "TLS: PEER_DID_NOT_RETURN_A_CERTIFICATE": None,
+        "TLS: CERTIFICATE_VERIFY_FAILED: unable to get local issuer certificate": shared.pair("stranger", strangers),
+        "TLS: CERTIFICATE_VERIFY_FAILED: certificate has expired": shared.pair("expired", lifetime=timedelta(days=-1)),
+        "a client certificate that is not registered, or revoked": revoked,
     }
     for reason, pair in cases.items():
-        assert shared.curl(pair, "/perspectives/ams/check", *check("ams", "stranger")) == (0, ""), reason
-    assert shared.curl(revoked, "/perspectives/ams/check", *check("ams", "revoked")) == (0, "")
-    recorded = shared.events(EventType.REFUSED_CALLER)[before:]
-    told = [one.message for one in recorded]
-    assert [message for reason in cases for message in told if message == f"TLS: {reason}"] == [
-        f"TLS: {one}" for one in cases
-    ]
-    assert all(one.subject.startswith("198.18.") for one in recorded)
+
+        def recorded(reason: str = reason, pair: Pair | None = pair) -> bool:
+            # Again where a busy machine was too slow for a handshake, which is no refusal.
+            assert shared.curl(pair, "/perspectives/ams/check", *check("ams", "stranger")) == (0, ""), reason
+            return reason in [one.message for one in shared.events(EventType.REFUSED_CALLER)]
+
+        wait_until(recorded, 60, reason, 0.1)
+    records = shared.events(EventType.REFUSED_CALLER)[before:]
+    assert {one.message for one in records} <= set(cases)
+    assert all(one.subject.startswith("198.18.") for one in records)
     assert shared.events(EventType.CREDENTIAL)[-1].message == "revoked"
     assert "mpic_requests_refused_total" in shared.appliance.ask("GET", "/metrics", operator=True).text
 
@@ -111,18 +111,15 @@ def test_each_partner_has_its_own_limits_and_its_own_evidence(shared: Shared) ->
     assert shared.curl(small, "/perspectives/nyc/check", *check("nyc", "small-0"))[0] == 403
     assert shared.curl(small, "/mpic", *check("ams", "small-0"))[0] == 403
 
-    answered = shared.curl(small, "/perspectives/ams/check", *check("ams", "small-1"))
-    assert answered[0] == 200, answered
+    shared.until_answered(small, "/perspectives/ams/check", *check("ams", "small-1"))
 
     def throttled() -> bool:
         _, statuses = shared.curl(small, "/perspectives/ams?[1-20]", "-o", "/dev/null")
         return "429" in statuses
 
     wait_until(throttled, 60, "twenty requests in a row are too many")
-    assert [shared.curl(large, "/perspectives/nyc/check", *check("nyc", f"large-{n}"))[0] for n in range(3)] == [
-        200
-    ] * 3
-    wait_until(lambda: shared.curl(small, "/evidence")[0] == 200, 30, "the small partner may ask again", 0.5)
+    for number in range(3):
+        assert shared.curl(large, "/perspectives/nyc/check", *check("nyc", f"large-{number}"))[0] == 200
     assert set(own(shared, large)) == {"large-0", "large-1", "large-2"}
     assert own(shared, small) == ["small-1"]
     listed = json.loads(shared.mpicctl("evidence", "list", "--caller", "certificate large", "--json"))["records"]
