@@ -1,0 +1,112 @@
+"""Far more requests than can be decided at once, and an end in the midst of them: answered or refused, never left hanging."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.e2e.asking import caa, decide
+from tests.lab import wait_until
+from tests.lab.appliance import Appliance
+
+pytestmark = pytest.mark.e2e
+
+THOUSAND = 1000
+IN_FLIGHT = 20
+_LIMIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One response: its status, whether it says when to come back, and its document."""
+
+    status: int
+    retry_after: bool
+    document: dict[str, Any]
+
+
+async def _ask(appliance: Appliance, question: dict[str, Any]) -> Answer:
+    body = json.dumps(question).encode()
+    reader, writer = await asyncio.open_unix_connection(str(appliance.settings.api.socket))
+    head = b"POST /mpic HTTP/1.1\r\nhost: mpic\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+    # A refusal can come, and the connection end, before the request is sent.
+    with contextlib.suppress(ConnectionError):
+        writer.write(head % len(body) + body)
+        await writer.drain()
+    async with asyncio.timeout(_LIMIT_S):
+        answer = await reader.read()
+    writer.close()
+    top, _, document = answer.partition(b"\r\n\r\n")
+    return Answer(int(top.split(b" ", 2)[1]), b"\r\nretry-after: " in top, json.loads(document))
+
+
+async def _ask_at_once(appliance: Appliance, count: int) -> list[Answer]:
+    return await asyncio.gather(*(_ask(appliance, caa("free.example")) for _ in range(count)))
+
+
+def _sample(appliance: Appliance, name: str) -> int:
+    lines = appliance.ask("GET", "/metrics", operator=True).text.splitlines()
+    return sum(int(line.split()[-1]) for line in lines if line.startswith(name) and line[len(name)] in " {")
+
+
+@contextlib.contextmanager
+def _stopped_workers(appliance: Appliance) -> Iterator[None]:
+    """No worker answers until the end."""
+    pids = [appliance.pid(f"worker-{code}") for code in appliance.codes]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_a_thousand_requests_at_once_are_answered_or_refused(appliance: Appliance) -> None:
+    most = appliance.settings.api.concurrent_requests
+    refused = _sample(appliance, "mpic_requests_refused_total")
+    answers = asyncio.run(_ask_at_once(appliance, THOUSAND))
+    statuses = Counter(answer.status for answer in answers)
+    assert set(statuses) == {200, 503}, statuses
+    assert statuses[200] >= most
+    assert all(answer.retry_after for answer in answers if answer.status == 503)
+    assert all("receipt" in answer.document for answer in answers if answer.status == 200)
+    assert decide(appliance, caa("free.example"))["is_valid"] is True, "and it is as before at once"
+    assert _sample(appliance, "mpic_requests_refused_total") - refused == statuses[503]
+    assert _sample(appliance, "mpic_requests_in_flight") == 0
+    within = _sample(appliance, 'mpic_decision_duration_seconds_bucket{le="10.0"}')
+    assert within == _sample(appliance, "mpic_decision_duration_seconds_count"), "nobody waited beyond the deadline"
+
+
+def test_what_was_accepted_is_answered_before_the_end(appliance: Appliance) -> None:
+    async def asked() -> list[Answer]:
+        asking = asyncio.create_task(_ask_at_once(appliance, IN_FLIGHT))
+        with _stopped_workers(appliance):
+            await asyncio.to_thread(
+                wait_until, lambda: _sample(appliance, "mpic_requests_in_flight") == IN_FLIGHT, 30, "all are accepted"
+            )
+            os.kill(appliance.pid("mpicd"), signal.SIGTERM)
+            await asyncio.to_thread(wait_until, lambda: not appliance.settings.api.socket.exists(), 30, "nobody more")
+        return await asking
+
+    try:
+        answers = asyncio.run(asked())
+    finally:
+        wait_until(lambda: "mpicd" in appliance.ended(), 30, "the coordinator ends")
+        appliance.start_coordinator()
+        wait_until(appliance.ready, 30, "the coordinator is back")
+    assert [answer.status for answer in answers] == [200] * IN_FLIGHT
+    assert all(answer.document["is_valid"] for answer in answers)
+    seqs = sorted(answer.document["receipt"]["seq"] for answer in answers)
+    assert len(set(seqs)) == IN_FLIGHT
+    newest = appliance.ask("GET", f"/evidence?after={seqs[0] - 1}", operator=True).json()
+    assert newest["after"] >= seqs[-1]
