@@ -9,6 +9,7 @@ from appliance.checks.climb import ClimbFailed
 from appliance.checks.context import CheckContext
 from appliance.errors import ApplianceError
 from appliance.model.observation import Fault, LookupFailure
+from appliance.net.dns.resolver import RESOLVER_HUNG_UP
 from appliance.net.trace import Trace
 
 
@@ -29,8 +30,8 @@ async def examine(failed: FailedTwice, context: CheckContext, trace: Trace) -> L
     """
     if failed.error.code == "dns.bogus":
         return LookupFailure(failed.name, failed.anew, None, False, "the answer was bogus, which is never permission")
-    if failed.error.fault is not Fault.TARGET:
-        return LookupFailure(failed.name, failed.anew, None, False, "the failure is the perspective's own")
+    if failed.error.fault is not Fault.TARGET or failed.error.code == RESOLVER_HUNG_UP:
+        return LookupFailure(failed.name, failed.anew, None, False, "the failure may be the perspective's own")
     trace.enter("caa.lookup-failure")
     (zone_cut, insecure), outside = await asyncio.gather(
         prove_insecure(failed.name, context, trace), _doubt_outside(context, trace)

@@ -37,6 +37,7 @@ def test_the_egress_nodes_example_is_valid() -> None:
             {
                 "man1/mpicctl.1",
                 "man7/mpic-appliance.7",
+                "man8/mpic-feed.8",
                 "man8/mpicd.8",
                 "man8/mpic-perspective.8",
                 "man8/mpic-tunneld.8",

@@ -40,6 +40,10 @@ _QUERY_OPT_DO: Final = b"\x00" + _RR_FIXED.pack(OPT, UDP_PAYLOAD_BYTES, _DO, 0)
 RCODES: Final = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED", 6: "YXDOMAIN"}
 
 
+class TooManyRecords(Malformed):
+    """A response whose header counts more records than anybody's RRset needs; none of them was read."""
+
+
 class Rr(msgspec.Struct, frozen=True):
     """One record: owner in wire form, TTL in seconds, RDATA uncompressed."""
 
@@ -90,9 +94,8 @@ def answers(message: bytes, asked: bytes) -> bool:
 
 
 def parse_response(message: bytes, asked: bytes, *, with_authority: bool = False) -> Response:
-    """Parse a message for which `answers` holds. Raises `Malformed`.
-
-    At most 1024 answer records and as many others; the chain holds at most 16 names.
+    """Parse a message for which `answers` holds. Raises `Malformed`, and `TooManyRecords` beyond 1024 answer records or as
+    many others; the chain holds at most 16 names.
     """
     try:
         return _parse(message, asked, with_authority)
@@ -109,7 +112,7 @@ def _parse(message: bytes, asked: bytes, with_authority: bool) -> Response:
     if truncated:
         return Response(rcode, False, True, (), (), ())
     if answer_count > MAX_ANSWER_RECORDS or authority_count + additional_count > MAX_OTHER_RECORDS:
-        raise Malformed(f"{answer_count} answer and {authority_count + additional_count} other records")
+        raise TooManyRecords(f"{answer_count} answer and {authority_count + additional_count} other records")
     offset = 12 + len(asked)
     records: list[Rr] = []
     if answer_count:

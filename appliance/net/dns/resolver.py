@@ -10,7 +10,16 @@ import msgspec
 
 from appliance.model.observation import CheckError, DnssecStatus, Fault, Lookup, Record
 from appliance.net.dns.denial import denial_at_zone_cut
-from appliance.net.dns.message import Response, Rr, answers, build_query, parse_response, question, rcode_name
+from appliance.net.dns.message import (
+    Response,
+    Rr,
+    TooManyRecords,
+    answers,
+    build_query,
+    parse_response,
+    question,
+    rcode_name,
+)
 from appliance.net.dns.names import BadName, Malformed, name_to_text, name_to_wire
 from appliance.net.dns.rdata import TYPES, presentation, type_name
 from appliance.net.dns.socket import Busy, Outcome, QuerySocket
@@ -19,6 +28,11 @@ MAX_RECORDS_KEPT: Final = 64
 # RFC 8914 sections 4.7 to 4.13: what a validating resolver says of an answer that it will not hand out.
 _BOGUS_CODES: Final = frozenset({6, 7, 8, 9, 10, 11, 12})
 _ANSWERED: Final = frozenset({"NOERROR", "NXDOMAIN"})
+RESOLVER_HUNG_UP: Final = "dns.hung-up"
+
+
+class HungUp(Exception):
+    """The resolver accepted a TCP connection, and ended it without an answer."""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -95,19 +109,29 @@ class Resolver:
         return self._queries.ask(asked, self._timeout_s, dnssec=dnssec)
 
     async def tcp(self, asked: bytes, left_s: float, *, dnssec: bool) -> bytes:
-        """Ask over TCP (RFC 7766). Raises TimeoutError, OSError, EOFError, or `Malformed`."""
+        """Ask over TCP (RFC 7766), once more where the resolver hangs up, as one with many connections does.
+
+        Raises TimeoutError, OSError where there is no resolver to connect to, `HungUp`, or `Malformed`.
+        """
+        query = build_query(0, asked, dnssec=dnssec)
         async with asyncio.timeout(left_s):
-            reader, writer = await asyncio.open_connection(self._address, self._port)
             try:
-                query = build_query(0, asked, dnssec=dnssec)
-                writer.write(len(query).to_bytes(2) + query)
-                length = int.from_bytes(await reader.readexactly(2))
-                message = await reader.readexactly(length)
-            finally:
-                writer.close()
+                message = await self._exchange(query)
+            except HungUp:
+                message = await self._exchange(query)
         if not answers(message, asked):
             raise Malformed("the response over TCP is to another question")
         return message
+
+    async def _exchange(self, query: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection(self._address, self._port)
+        try:
+            writer.write(len(query).to_bytes(2) + query)
+            return await reader.readexactly(int.from_bytes(await reader.readexactly(2)))
+        except (ConnectionError, EOFError) as error:
+            raise HungUp from error
+        finally:
+            writer.close()
 
     @property
     def timeout_s(self) -> float:
@@ -173,9 +197,14 @@ class _Question:
                 response = await self._over_tcp()
         except TimeoutError:
             return self._timed_out()
+        except TooManyRecords as error:
+            return self._error("dns.too-many-records", str(error), Fault.TARGET)
         except Malformed as error:
             return self._error("dns.malformed", f"malformed response: {error}", Fault.TARGET)
-        except (OSError, EOFError) as error:
+        except HungUp:
+            # It is there, for it accepted both times: what it could not cope with is this answer.
+            return self._error(RESOLVER_HUNG_UP, "the resolver hung up twice without an answer", Fault.TARGET)
+        except OSError as error:
             return self._error("dns.unreachable", f"no resolver: {error}", Fault.PERSPECTIVE)
         return response
 

@@ -10,7 +10,7 @@ from appliance.checks.context import CheckContext
 from appliance.checks.run import run
 from appliance.model.check import CaaCheck, CertificateType
 from appliance.model.observation import CheckError, DnssecStatus, Fault, LookupFailure, Observation, Outcome
-from appliance.net.dns.resolver import Reply
+from appliance.net.dns.resolver import RESOLVER_HUNG_UP, Reply
 from tests.unit.checks.help import Table, context, name, request
 from tests.unit.net.web import FakeResolver
 
@@ -75,6 +75,7 @@ async def test_without_the_callers_wish_nothing_is_permitted() -> None:
         (INSECURE, ("the tunnel is down",)),
         (INSECURE | {("n.example", "CAA"): CheckError("dns.bogus", "bogus", "dns.CAA")}, ()),
         (INSECURE | {("n.example", "CAA"): CheckError("dns.unreachable", "x", "dns.CAA", Fault.PERSPECTIVE)}, ()),
+        (INSECURE | {("n.example", "CAA"): CheckError(RESOLVER_HUNG_UP, "x", "dns.CAA")}, ()),
     ],
 )
 async def test_one_condition_missing_refuses(table: Table, doubts: tuple[str, ...]) -> None:

@@ -147,12 +147,13 @@ async def test_forged_answers_are_passed_over() -> None:
     assert [r.data for r in lookup.records] == ["198.18.0.1"]
 
 
-async def test_a_truncated_answer_is_asked_for_over_tcp() -> None:
-    def truncated(query: dns.message.Message) -> list[bytes]:
-        response = reply(query)
-        response.flags |= dns.flags.TC
-        return [response.to_wire()]
+def truncated(query: dns.message.Message) -> list[bytes]:
+    response = reply(query)
+    response.flags |= dns.flags.TC
+    return [response.to_wire()]
 
+
+async def test_a_truncated_answer_is_asked_for_over_tcp() -> None:
     texts = dns.rrset.from_text_list("n.example.", 60, "IN", "TXT", [f'"{i:0200}"' for i in range(200)])
     async with serving(truncated, tcp=lambda q: [reply(q, texts).to_wire(max_size=65535)]) as (resolver, _):
         answer = await resolver.query("n.example", "TXT")
@@ -163,15 +164,53 @@ async def test_a_truncated_answer_is_asked_for_over_tcp() -> None:
 
 
 async def test_a_truncated_answer_over_tcp_too_is_an_error() -> None:
-    def truncated(query: dns.message.Message) -> list[bytes]:
-        response = reply(query)
-        response.flags |= dns.flags.TC
-        return [response.to_wire()]
-
     async with serving(truncated, tcp=truncated) as (resolver, _):
         lookup = await resolver.lookup("n.example", "TXT")
     assert lookup.error is not None
     assert lookup.error.code == "dns.malformed"
+
+
+async def test_thousands_of_records_are_an_error_of_their_own() -> None:
+    texts = dns.rrset.from_text_list("n.example.", 60, "IN", "TXT", [f'"{i}"' for i in range(3000)])
+    async with serving(truncated, tcp=lambda q: [reply(q, texts).to_wire(max_size=65535)]) as (resolver, _):
+        answer = await resolver.query("n.example", "TXT")
+    assert answer.rrset == ()
+    assert answer.lookup.error is not None
+    assert (answer.lookup.error.code, answer.lookup.error.fault) == ("dns.too-many-records", Fault.TARGET)
+
+
+async def test_a_resolver_that_hangs_up_is_asked_once_more() -> None:
+    asked = []
+
+    def at_the_second_time(query: dns.message.Message) -> list[bytes]:
+        asked.append(query)
+        return [reply(query, a_record(query)).to_wire()] if len(asked) == 2 else []
+
+    async with serving(truncated, tcp=at_the_second_time) as (resolver, _):
+        lookup = await resolver.lookup("n.example", "A")
+    assert lookup.error is None
+    assert [record.data for record in lookup.records] == ["198.18.0.1"]
+
+
+async def test_a_resolver_that_hangs_up_twice_is_there_so_the_fault_is_the_targets() -> None:
+    asked = []
+
+    def never(query: dns.message.Message) -> list[bytes]:
+        asked.append(query)
+        return []
+
+    async with serving(truncated, tcp=never) as (resolver, _):
+        lookup = await resolver.lookup("n.example", "A")
+    assert lookup.error is not None
+    assert (lookup.error.code, lookup.error.fault) == ("dns.hung-up", Fault.TARGET)
+    assert len(asked) == 2
+
+
+async def test_no_resolver_to_connect_to_is_the_perspectives_fault() -> None:
+    async with serving(truncated) as (resolver, _):  # nobody listens on TCP
+        lookup = await resolver.lookup("n.example", "A")
+    assert lookup.error is not None
+    assert (lookup.error.code, lookup.error.fault) == ("dns.unreachable", Fault.PERSPECTIVE)
 
 
 async def test_silence_is_a_timeout_after_a_resend() -> None:
