@@ -62,6 +62,9 @@ def keygen(path: Path) -> str:
         pass
     else:
         with os.fdopen(descriptor, "wb") as file:
+            if os.geteuid() == 0:
+                # Its reader is whose directory this is; root only made it for him.
+                os.fchown(descriptor, path.parent.stat().st_uid, path.parent.stat().st_gid)
             file.write(base64.b64encode(Ed25519PrivateKey.generate().private_bytes_raw()) + b"\n")
     return base64.b64encode(read_key(path).public_key().public_bytes_raw()).decode()
 

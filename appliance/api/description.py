@@ -11,6 +11,7 @@ from appliance.api.errors import ErrorBody
 from appliance.api.http import Handler, HttpRequest, HttpResponse, Routes, json_response
 from appliance.api.openmpic.request import CaaRequest, DcvRequest
 from appliance.api.openmpic.response import CaaResponse, DcvResponse
+from appliance.api.own_evidence import OwnRecords
 from appliance.api.schemas import Components, Schema
 from appliance.model.check import CheckRequest
 from appliance.model.health import WorkerStatus
@@ -69,6 +70,9 @@ def description() -> dict[str, Any]:
                     ("404", "504"),
                 )
             ),
+            "/evidence": _paged(
+                _operation("What this caller asked, and what came of it.", components.reference(OwnRecords), error)
+            ),
             "/healthz": {"get": _operation("Whether the process answers.", {"type": "object"}, error)},
             "/readyz": {"get": _ready(components.reference(Readiness))},
             PATH: {"get": _operation("This document.", {"type": "object"}, error)},
@@ -115,6 +119,16 @@ def _operation(summary: str, answered: Schema, error: Schema, more: tuple[str, .
             },
         },
     }
+
+
+def _paged(operation: Schema) -> Schema:
+    after = {
+        "name": "after",
+        "in": "query",
+        "description": "Records above this number.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 10**18 - 1, "default": 0},
+    }
+    return {"parameters": [after], "get": operation}
 
 
 def _of_a_perspective(item: Schema) -> Schema:

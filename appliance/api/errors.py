@@ -33,10 +33,13 @@ class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class HttpError(ApplianceError):
-    """A request that is answered with `status` (an HTTP 4xx or 5xx) and `body`."""
+    """A request that is answered with `status` (an HTTP 4xx or 5xx) and `body`. `reason`: what it is counted as."""
 
-    def __init__(self, status: int, error: str, *, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    def __init__(
+        self, status: int, error: str, *, headers: tuple[tuple[bytes, bytes], ...] = (), reason: str | None = None
+    ) -> None:
         super().__init__(f"{status}: {error}")
+        self.reason = reason or f"http-{status}"
         self.status = status
         self.headers = headers
         self.body = ErrorBody(error)

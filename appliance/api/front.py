@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 
@@ -24,17 +25,25 @@ _OPEN_ON_TCP = frozenset({"/healthz"})
 
 
 class Front:
-    """Not to be used again after `close`. `codes`: the perspectives that callers can be restricted to."""
+    """Not to be used again after `close`. `codes`: the perspectives that callers can be restricted to.
+
+    `refusals` counts, by reason, what is refused at any of the doors.
+    """
 
     def __init__(
-        self, settings: Settings, evidence: Evidence, now: Callable[[], datetime], codes: frozenset[str]
+        self,
+        settings: Settings,
+        evidence: Evidence,
+        now: Callable[[], datetime],
+        codes: frozenset[str],
+        refusals: Counter[str],
     ) -> None:
         self._settings = settings
         self._evidence = evidence
         self._now = now
         register = Register(settings.coordinator_directory / "callers.json")
         self._desk = Desk(register, evidence, now, codes)
-        self._gate = Gate(register, settings.api.caller, self._note)
+        self._gate = Gate(register, settings.api.caller, self._note, refusals)
         connections = settings.api.concurrent_requests + _SPARE_CONNECTIONS
         # Strangers who hold connections on TCP must not keep the CA off its socket.
         self._unix, self._tcp = HttpServer(connections), HttpServer(connections)

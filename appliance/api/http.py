@@ -30,10 +30,11 @@ _ANYBODY = Caller("", CallerLimits())
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request, its body whole, and who asks."""
+    """One request, its body whole, and who asks. `query`: what stands behind the "?", as it came."""
 
     body: bytes
     caller: Caller
+    query: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +78,23 @@ class Application:
         except _Gone:
             return
         except HttpError as error:
-            response = error_response(error)
+            response = self._refusal(error)
         except EvidenceUnavailable as error:
             _log.error("no answer without evidence: %s", error)
-            response = error_response(HttpError(503, "The decision could not be recorded, so there is none."))
+            rule = "The decision could not be recorded, so there is none."
+            response = self._refusal(HttpError(503, rule, reason="evidence"))
         except Exception:
             _log.exception("unexpected error")
-            response = error_response(HttpError(500, "Internal error; see the journal."))
+            response = self._refusal(HttpError(500, "Internal error; see the journal."))
         await _send(send, response, last=response.status == 413)
+
+    def count(self, reason: str) -> None:
+        """Counts a request that was refused before it was one of this application's."""
+        self._gate.refusals[reason] += 1
+
+    def _refusal(self, error: HttpError) -> HttpResponse:
+        self.count(error.reason)
+        return error_response(error)
 
     async def _answer(self, scope: Message, receive: Receive) -> HttpResponse:
         if scope["path"] in self._open_paths:
@@ -94,7 +104,7 @@ class Application:
         self._gate.check_path(caller, scope["path"])
         with self._gate.admit(caller):
             handler = self._handler(scope)
-            return await handler(HttpRequest(await _body(scope, receive), caller))
+            return await handler(HttpRequest(await _body(scope, receive), caller, scope["query_string"]))
 
     def _handler(self, scope: Message) -> Handler:
         methods = self._routes.get(scope["path"])

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 # Seconds: from a look-up in the same city to the answer's limit.
 _BUCKETS_S = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
+METRICS_TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 Sample = tuple[Mapping[str, str], float]
 
 
@@ -41,22 +42,28 @@ class Metrics:
         self.in_flight = 0
         self.decisions: Counter[tuple[str, bool]] = Counter()
         self.refusals: Counter[str] = Counter()
+        self.checks: Counter[tuple[str, str]] = Counter()
         self.duration = Histogram()
 
-    def text(self, observations: Iterable[Sample], ready: Iterable[Sample], *, quorum_possible: bool) -> bytes:
-        """The whole page. `observations`: counts by perspective and outcome; `ready`: 1 or 0 by perspective."""
+    def text(self, observations: Iterable[Sample], ready: Iterable[Sample], *, quorum_possible: bool | None) -> bytes:
+        """The whole page. `observations`: counts by perspective and outcome; `ready`: 1 or 0 by perspective.
+
+        `quorum_possible`: None where none is formed."""
+        possible: list[Sample] = [] if quorum_possible is None else [({}, int(quorum_possible))]
         decisions = [
             ({"method": method, "is_valid": str(valid).lower()}, n) for (method, valid), n in self.decisions.items()
         ]
         refusals = [({"reason": reason}, n) for reason, n in self.refusals.items()]
+        checks = [({"perspective": code, "outcome": outcome}, n) for (code, outcome), n in self.checks.items()]
         name = "mpic_decision_duration_seconds"
         lines = [
             *family("mpic_decisions_total", "counter", "Decisions that were answered.", decisions),
-            *family("mpic_requests_refused_total", "counter", "Requests that got no decision.", refusals),
+            *family("mpic_requests_refused_total", "counter", "Requests and connections that were refused.", refusals),
             *family("mpic_requests_in_flight", "gauge", "Requests being decided.", [({}, self.in_flight)]),
             *family("mpic_observations_total", "counter", "Observations that were judged.", observations),
+            *family("mpic_perspective_checks_total", "counter", "Checks of one perspective for others.", checks),
             *family("mpic_perspective_ready", "gauge", "Whether a perspective can be asked now.", ready),
-            *family("mpic_ready", "gauge", "Whether a compliant quorum is possible now.", [({}, int(quorum_possible))]),
+            *family("mpic_ready", "gauge", "Whether a compliant quorum is possible now.", possible),
             f"# HELP {name} From a request's arrival to its durable decision.",
             f"# TYPE {name} histogram",
             *self.duration.lines(name),

@@ -14,6 +14,7 @@ import msgspec
 from appliance.api.errors import HttpError, Issue, Malformed
 from appliance.api.http import Handler, HttpRequest, HttpResponse, Routes, json_response
 from appliance.api.json import parse_object
+from appliance.api.metrics import METRICS_TYPE, Metrics
 from appliance.coordinator.coordinator import Evidence
 from appliance.coordinator.gather import Answer
 from appliance.coordinator.identifiers import parse_identifier
@@ -33,7 +34,7 @@ _RETRY = ((b"retry-after", b"1"),)
 
 
 class PerspectiveApi:
-    """Serves the perspectives `codes`. `check_s`: the longest deadline; `most`: checks at once."""
+    """Serves the perspectives `codes`. `check_s`: the longest deadline; `most`: checks at once; `metrics` counts them."""
 
     def __init__(
         self,
@@ -44,7 +45,9 @@ class PerspectiveApi:
         *,
         check_s: float,
         most: int,
+        metrics: Metrics,
     ) -> None:
+        self._metrics = metrics
         self._perspectives = perspectives
         self._codes = tuple(codes)
         self._evidence = evidence
@@ -65,6 +68,10 @@ class PerspectiveApi:
         """`/healthz`, and `/readyz`: whether every perspective can be asked; for a process that serves nothing else."""
         return {"/healthz": {"GET": self._healthz}, "/readyz": {"GET": self._readyz}}
 
+    def operators(self) -> Routes:
+        """`/metrics`, for such a process."""
+        return {"/metrics": {"GET": self._metrics_page}}
+
     async def _healthz(self, _request: HttpRequest) -> HttpResponse:
         return json_response({"status": "ok"})
 
@@ -73,6 +80,13 @@ class PerspectiveApi:
         down = {code: self._perspectives.down(code) for code in self._codes}
         reasons = tuple(f"{code}: {reason}" for code, reason in down.items() if reason is not None)
         return json_response(Readiness(not reasons, reasons, ()), 503 if reasons else 200)
+
+    async def _metrics_page(self, _request: HttpRequest) -> HttpResponse:
+        self._perspectives.refresh()
+        ready = [({"perspective": code}, int(self._perspectives.down(code) is None)) for code in self._codes]
+        self._metrics.in_flight = self._in_flight
+        body = self._metrics.text((), ready, quorum_possible=None)
+        return HttpResponse(200, body, (METRICS_TYPE,))
 
     async def _status(self, code: str, _request: HttpRequest) -> HttpResponse:
         self._perspectives.refresh()
@@ -94,6 +108,7 @@ class PerspectiveApi:
         # Two callers may choose the same request_id; on the way to the worker it was ours.
         seen = msgspec.structs.replace(seen, request_id=asked.request_id)
         await self._evidence.submit(self._event(code, asked, seen, http))
+        self._metrics.checks[code, seen.outcome.value] += 1
         return json_response(seen)
 
     async def _observed(self, code: str, asked: CheckRequest) -> Observation:

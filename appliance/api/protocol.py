@@ -23,10 +23,20 @@ PeerOf = Callable[[asyncio.BaseTransport], Peer]
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. What `peer_of` knows of the other end is in the ASGI scope's `state`, as `peer`."""
+    """One connection. What `peer_of` knows of the other end is in the ASGI scope's `state`, as `peer`.
 
-    def __init__(self, config: Config, server_state: ServerState, max_connections: int, peer_of: PeerOf) -> None:
+    `count` is told of each request that is refused here already."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        max_connections: int,
+        peer_of: PeerOf,
+        count: Callable[[str], None],
+    ) -> None:
         super().__init__(config, server_state, {})
+        self._count = count
         self._peer_of = peer_of
         self._max_connections = max_connections
         self._head_bytes = 0
@@ -114,6 +124,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, status: bytes, error: bytes, header: bytes = b"") -> None:
         if self.transport.is_closing():
             return
+        self._count(f"http-{status[:3].decode()}")
         body = b'{"error":"%s"}' % error.replace(b'"', b"'")
         self.transport.write(
             b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%sconnection: close\r\n\r\n%s"
@@ -140,4 +151,4 @@ def protocol_factory(
         timeout_keep_alive=int(IDLE_S),
     )
     config.load()
-    return lambda: BoundedProtocol(config, state, max_connections, peer_of)
+    return lambda: BoundedProtocol(config, state, max_connections, peer_of, app.count)

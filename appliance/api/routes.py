@@ -16,7 +16,7 @@ from appliance.api.draft.response import draft_answer
 from appliance.api.errors import HttpError, Issue, Malformed, Refused
 from appliance.api.http import Handler, HttpRequest, HttpResponse, Routes, json_response
 from appliance.api.json import parse_object
-from appliance.api.metrics import Metrics
+from appliance.api.metrics import METRICS_TYPE, Metrics
 from appliance.api.openmpic.request import Terms, parse_request
 from appliance.api.openmpic.response import response_of
 from appliance.api.rov import Rov
@@ -27,7 +27,7 @@ from appliance.coordinator.drains import DrainRefused, Drains
 from appliance.coordinator.question import Orchestration, Question
 from appliance.coordinator.status import Counts, StatusView
 from appliance.coordinator.store import Prunes
-from appliance.errors import BadRequest, EvidenceUnavailable
+from appliance.errors import BadRequest
 from appliance.evidence.actor import actor_of
 from appliance.evidence.record import Actor
 from appliance.evidence.retention import segment_object
@@ -35,7 +35,6 @@ from appliance.model.check import method_of
 from appliance.model.keys import Step
 
 _RETRY_AFTER_S = b"1"
-_METRICS_TYPE = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 
 
 class _Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,18 +111,11 @@ class Api:
     async def _counted(self, decide: Handler, request: HttpRequest) -> HttpResponse:
         """Admission: what cannot be decided in time together with what is under way is refused at once."""
         if self.metrics.in_flight >= self._most_in_flight:
-            self.metrics.refusals["overload"] += 1
             rule = f"{self._most_in_flight} requests are being decided; ask again."
-            raise HttpError(503, rule, headers=((b"retry-after", _RETRY_AFTER_S),))
+            raise HttpError(503, rule, headers=((b"retry-after", _RETRY_AFTER_S),), reason="overload")
         self.metrics.in_flight += 1
         try:
             return await decide(request)
-        except HttpError as error:
-            self.metrics.refusals[f"http-{error.status}"] += 1
-            raise
-        except EvidenceUnavailable:
-            self.metrics.refusals["evidence"] += 1
-            raise
         finally:
             self.metrics.in_flight -= 1
 
@@ -242,4 +234,4 @@ class Api:
         body = self.metrics.text(observations, ready, quorum_possible=status.readiness.ready)
         if self._rov is not None:
             body += await self._rov.metrics()
-        return HttpResponse(200, body, (_METRICS_TYPE,))
+        return HttpResponse(200, body, (METRICS_TYPE,))

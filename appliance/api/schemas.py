@@ -20,6 +20,7 @@ _SCALARS: dict[Any, Schema] = {
     bool: {"type": "boolean"},
     type(None): {"type": "null"},
     Any: {},
+    msgspec.Raw: {"type": "object"},
 }
 _PREFIX = "#/components/schemas/"
 

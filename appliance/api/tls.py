@@ -84,6 +84,7 @@ class TlsAccept(asyncio.Protocol):
                 plain, protocol, self._context, server_side=True, ssl_handshake_timeout=HANDSHAKE_S
             )
         except ssl.SSLError as error:
+            self._gate.refusals["tls"] += 1
             self._gate.refused(peer, f"TLS: {error.reason}: {getattr(error, 'verify_message', '')}".rstrip(": "))
             plain.abort()
             return
@@ -95,6 +96,7 @@ class TlsAccept(asyncio.Protocol):
             return
         peer = tcp_peer(secured)
         if peer.public_key_sha256 is not None and not self._gate.known(peer.public_key_sha256):
+            self._gate.refusals["certificate"] += 1
             self._gate.refused(peer, "a client certificate that is not registered, or revoked")
             secured.abort()
             return

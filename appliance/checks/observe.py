@@ -18,6 +18,8 @@ from appliance.policy.methods import section_of
 # What look-ups may take of an observation; with its other bounded parts it stays below 256 KiB of JSON.
 LOOKUPS_BUDGET_CHARS: Final = 64 * 1024
 _RECORD_OVERHEAD_CHARS: Final = 64
+# Of names, records and errors: a name has at most 1016 characters, what else there is in one of them fewer.
+_FEW: Final = 24
 _MATCHED: Final = {True: Outcome.MATCH, False: Outcome.MISMATCH}
 
 
@@ -56,6 +58,8 @@ def observation(
 
 
 def _bounded(lookups: list[Lookup]) -> tuple[Lookup, ...]:
+    if sum([1 + len(lookup.records) + len(lookup.chain) + len(lookup.ede) for lookup in lookups]) <= _FEW:
+        return tuple(lookups)
     left = LOOKUPS_BUDGET_CHARS - sum(_fixed_size(lookup) for lookup in lookups)
     kept = []
     for lookup in lookups:

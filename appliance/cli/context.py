@@ -31,8 +31,7 @@ class Invocation:
 
 def print_json(value: Any) -> None:
     """One JSON document, indented, with a newline."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=True)
-    print()
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=True) + "\n")
 
 
 def console() -> Console:

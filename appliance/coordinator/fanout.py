@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 import msgspec
@@ -25,6 +25,9 @@ from appliance.model.check import CheckRequest, method_of
 from appliance.model.observation import Observation
 from appliance.model.place import Site
 
+# A look-up of which nothing is cached takes some eight questions, one after the other, over the perspective's own way; what the
+# others have cached tells nothing of how long that is.
+_STRAGGLER_ROUND_TRIPS = 10
 # A perspective that keeps its own deadline is heard before it is cut off.
 _TRANSIT_S = 0.1
 
@@ -69,12 +72,12 @@ class Fanout:
         asked = Round(
             f"{self._run}-{next(self._numbers)}", method_of(question.check), now, asyncio.get_running_loop().time()
         )
-        waits = Waits(within_s, self._limits.straggler_s, within_s / 10)
         sites = {site.code: site for site in chosen.remotes}
         if question.caller_statement is None:
             sites[self._primary.code] = self._primary
         before = self._standing()
         down, answers = self._ask(sites, question, asked, within_s)
+        waits = Waits(within_s, self._straggler_s(answers), within_s / 10)
 
         def settled() -> bool:
             passed: dict[str, bool | None] = dict.fromkeys(down, False)
@@ -113,6 +116,12 @@ class Fanout:
                     reason = str(error)
             down[code] = unreachable(site, asked, reason)
         return down, answers
+
+    def _straggler_s(self, codes: Iterable[str]) -> float:
+        """How long to wait at least for the last of `codes` once the verdict is known."""
+        workers = (self._perspectives.worker(code) for code in codes)
+        farthest_us = max((worker.path_rtt_us or 0 for worker in workers if worker is not None), default=0)
+        return max(self._limits.straggler_s, _STRAGGLER_ROUND_TRIPS * farthest_us / 1_000_000)
 
     def _arrived_late(self, question: Question, answer: Answer) -> None:
         if not answer.cancelled() and answer.exception() is None:

@@ -17,12 +17,15 @@ from appliance.model.place import Site
 Answer = asyncio.Future[Observation]
 
 _STEP = "ask"
+# How much longer than those who made the verdict known a late one may take: where they were slow, all is.
+_STRAGGLER_FACTOR = 2
 _TOO_LATE = CheckError("coordinator.late", "no answer within the time limit", _STEP, Fault.PERSPECTIVE)
 
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Seconds. `whole_s`: until every perspective is cut off. `straggler_s`: for late ones once the verdict is known.
+    """Seconds. `whole_s`: until every perspective is cut off. `straggler_s`: for late ones once the verdict is known, more
+    where it took long to be known, as all is slow then.
     `grace_s`: for what a perspective that was cut off saw so far."""
 
     whole_s: float
@@ -51,6 +54,7 @@ async def wait_for(answers: Mapping[str, Answer], known: Callable[[], bool], wai
     if not outstanding:
         return
     loop = asyncio.get_running_loop()
+    began_s = loop.time()
     over = loop.create_future()
     timers = [loop.call_later(waits.whole_s, _finish, over)]
 
@@ -60,7 +64,8 @@ async def wait_for(answers: Mapping[str, Answer], known: Callable[[], bool], wai
         if outstanding == 0:
             _finish(over)
         elif len(timers) == 1 and known():
-            timers.append(loop.call_later(waits.straggler_s, _finish, over))
+            late_s = max(waits.straggler_s, _STRAGGLER_FACTOR * (loop.time() - began_s))
+            timers.append(loop.call_later(late_s, _finish, over))
 
     waited_for = [answer for answer in answers.values() if not answer.done()]
     for answer in waited_for:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,8 @@ from appliance.policy.places import LEAST_ANCHORS, Claims, PlaceVerdict, judge_p
 from appliance.policy.proofs import Expected, RoutingTable
 
 _LOOK_INTERVAL_S = 0.25
+# What was proven grows old although nobody says anything new.
+_JUDGE_INTERVAL_S = 1.0
 _ROUTING_INTERVAL_S = 5.0
 _log = logging.getLogger("mpicd")
 
@@ -67,7 +70,8 @@ class Proofs:
         addresses = tuple(address for one in self._expected.values() for address in one.egress_addresses)
         self._data = None if settings.routing is None else RoutingData(settings.routing, addresses)
         self._table = None if self._data is None else RoutingTable(problem="routing data has not been read yet")
-        self._seen: tuple[object, ...] = ()
+        self._told: list[object] = []
+        self._seen: list[object] = []
         self.pairs: Mapping[Pair, Apartness] = {}
         self._standing: dict[str, PerspectiveProofs] = {}
         self._standings: dict[str, Standing] = {}
@@ -88,25 +92,39 @@ class Proofs:
     async def run(self) -> None:
         """Until cancelled."""
         loop = asyncio.get_running_loop()
-        routing_due_s = loop.time()
+        routing_due_s = judging_due_s = loop.time()
         while True:
             if self._data is not None and loop.time() >= routing_due_s:
                 self._table = await asyncio.to_thread(self._data.read, self._now())
                 routing_due_s = loop.time() + _ROUTING_INTERVAL_S
             self.refresh()
+            if loop.time() >= judging_due_s:
+                self._judge()
+                judging_due_s = loop.time() + _JUDGE_INTERVAL_S
             await asyncio.sleep(_LOOK_INTERVAL_S)
 
     def refresh(self) -> None:
         """Judges again where a worker, a tunnel or the routing data is another than before."""
         self._perspectives.refresh()
-        seen: list[object] = [self._table]
+        told: list[object] = [self._table]
         for code in self._expected:
-            tunnel = self._perspectives.tunnel(code)
-            seen += [self._perspectives.worker(code)]
-            seen += [None if tunnel is None else (tunnel.netns_inode, tunnel.state)]
-        if tuple(seen) != self._seen:
-            self._seen = tuple(seen)
+            told += (self._perspectives.worker(code), self._perspectives.tunnel(code))
+        # Asked twice per decision: where nobody said anything new, nothing is compared but who said it.
+        if len(told) == len(self._told) and all(map(operator.is_, told, self._told)):
+            return
+        self._told = told
+        grounds: list[object] = [self._table, *(self._grounds(code) for code in self._expected)]
+        if grounds != self._seen:
+            self._seen = grounds
             self._judge()
+
+    def _grounds(self, code: str) -> tuple[object, object]:
+        """What of a worker's and a tunnel's words the proofs rest on: not the last round trip, nor how much went through."""
+        worker, tunnel = self._perspectives.worker(code), self._perspectives.tunnel(code)
+        return (
+            None if worker is None else msgspec.structs.replace(worker, path_rtt_us=None),
+            None if tunnel is None else (tunnel.netns, tunnel.netns_inode, tunnel.state, tunnel.reason),
+        )
 
     def _judge(self) -> None:
         now = self._now()

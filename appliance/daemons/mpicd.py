@@ -20,6 +20,7 @@ from systemd.daemon import notify
 
 from appliance import __version__
 from appliance.api.front import Front
+from appliance.api.own_evidence import OwnEvidence
 from appliance.api.routes import Api
 from appliance.api.rov import Rov
 from appliance.config import DEFAULT_PATH, Settings, load
@@ -177,9 +178,10 @@ async def serve(
         proving, alerting = asyncio.create_task(proofs.run()), asyncio.create_task(watch(view.readiness))
         stack.callback(proving.cancel)
         stack.callback(alerting.cancel)
-        shared = perspective_api(settings, perspectives, evidence, _now).routes()
-        front = Front(settings, evidence, _now, frozenset(local_users(settings)))
+        shared = dict(perspective_api(settings, perspectives, evidence, _now, api.metrics).routes())
+        front = Front(settings, evidence, _now, frozenset(local_users(settings)), api.metrics.refusals)
         stack.push_async_callback(front.close, settings.limits.answer_s)
+        shared |= OwnEvidence(settings.database).routes()
         await front.open({**api.callers(), **shared}, {**api.operators(), **shared})
         if settings.rov.schedule and settings.rov.vrp_file is not None:
             measuring = asyncio.create_task(keep_measuring(measurement), name="rov")

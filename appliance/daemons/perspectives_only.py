@@ -12,6 +12,8 @@ from datetime import datetime
 from systemd.daemon import notify
 
 from appliance.api.front import Front
+from appliance.api.metrics import Metrics
+from appliance.api.own_evidence import OwnEvidence
 from appliance.api.perspective import PerspectiveApi
 from appliance.config import Settings
 from appliance.coordinator.coordinator import Evidence
@@ -42,12 +44,18 @@ def local_users(settings: Settings) -> dict[str, str | int]:
 
 
 def perspective_api(
-    settings: Settings, perspectives: Perspectives, evidence: Evidence, now: Callable[[], datetime]
+    settings: Settings,
+    perspectives: Perspectives,
+    evidence: Evidence,
+    now: Callable[[], datetime],
+    metrics: Metrics,
 ) -> PerspectiveApi:
     """Offers every perspective whose worker is on this host; others' are not handed on."""
     limits = settings.limits
     most = settings.api.concurrent_requests
-    return PerspectiveApi(perspectives, local_users(settings), evidence, now, check_s=limits.check_s, most=most)
+    return PerspectiveApi(
+        perspectives, local_users(settings), evidence, now, check_s=limits.check_s, most=most, metrics=metrics
+    )
 
 
 async def serve_perspectives(
@@ -67,11 +75,12 @@ async def serve_perspectives(
         perspectives = Perspectives(channels, TunnelWatch(settings.tunnel_report))
         perspectives.start()
         stack.push_async_callback(perspectives.close)
-        api = perspective_api(settings, perspectives, evidence, now)
-        front = Front(settings, evidence, now, frozenset(channels))
+        metrics = Metrics()
+        api = perspective_api(settings, perspectives, evidence, now, metrics)
+        front = Front(settings, evidence, now, frozenset(channels), metrics.refusals)
         stack.push_async_callback(front.close, settings.limits.answer_s)
-        routes = {**api.routes(), **api.health()}
-        await front.open(routes, routes)
+        routes = {**api.routes(), **api.health(), **OwnEvidence(settings.database).routes()}
+        await front.open(routes, {**routes, **api.operators()})
         notify("READY=1")
         _log.info("perspectives alone: %s", ", ".join(sorted(channels)))
         await until(stopping)

@@ -22,7 +22,7 @@ from appliance.model.place import Rir, Site
 
 def utc_text(moment: datetime) -> str:
     """RFC 3339, UTC, always six digits of a second: texts compare as the times do. `moment` must know its zone."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
 
 
 class ReceivedRequest(msgspec.Struct, frozen=True):

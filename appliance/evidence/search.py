@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, select
+import msgspec
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from appliance.evidence.index import subtree
 from appliance.evidence.reading import PAGE_ROWS
+from appliance.evidence.record import EventType
 from appliance.evidence.schema import RECORDS
 
 
@@ -19,7 +21,8 @@ class Filter:
 
     `domain`: this name (lower-case A-labels) and every name under it. `identifier`: this name or address alone.
     `since` is included, `until` is not. `kind`: `decision`, `event` (any but a decision), or the type of an event.
-    `perspective`: took part; with `outcome`, and had this outcome.
+    `perspective`: took part; with `outcome`, and had this outcome. `caller`: asked, for a decision or for the check of one
+    perspective. `after`: numbers above this one; `upto`: up to this one.
     """
 
     seq: int | None = None
@@ -33,6 +36,9 @@ class Filter:
     trace_id: str | None = None
     perspective: str | None = None
     outcome: str | None = None
+    caller: str | None = None
+    after: int | None = None
+    upto: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,12 @@ def _conditions(wanted: Filter) -> Iterator[ColumnElement[bool]]:
         yield columns.time >= wanted.since
     if wanted.until is not None:
         yield columns.time < wanted.until
+    if wanted.after is not None:
+        yield columns.seq > wanted.after
+    if wanted.upto is not None:
+        yield columns.seq <= wanted.upto
+    if wanted.caller is not None:
+        yield _asked_by(wanted.caller)
     if wanted.kind == "event":
         yield columns.kind != "decision"
     if wanted.perspective is not None:
@@ -97,3 +109,12 @@ def _conditions(wanted: Filter) -> Iterator[ColumnElement[bool]]:
         "trace_id": wanted.trace_id,
     }
     yield from (columns[name] == value for name, value in equal.items() if value is not None)
+
+
+def _asked_by(caller: str) -> ColumnElement[bool]:
+    """In canonical JSON (RFC 8785) a member has one spelling, and no text can contain it: its quotes would be escaped."""
+    name = msgspec.json.encode(caller)
+    kind, record = RECORDS.c.kind, RECORDS.c.record
+    decided = and_(kind == "decision", func.instr(record, b'"caller":' + name) > 0)
+    checked = and_(kind == EventType.PERSPECTIVE_CHECK.value, func.instr(record, b'["caller",' + name + b"]") > 0)
+    return or_(decided, checked)

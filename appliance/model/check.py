@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final, get_args
 
 import msgspec
 
@@ -192,9 +193,12 @@ AnyCheck = (
 )
 
 
+_METHODS: Final = {form: Method(str(form.__struct_config__.tag)) for form in get_args(AnyCheck)}
+
+
 def method_of(check: AnyCheck) -> Method:
     """The method that these parameters are for."""
-    return Method(str(type(check).__struct_config__.tag))
+    return _METHODS[type(check)]
 
 
 class CheckRequest(msgspec.Struct, frozen=True):

@@ -24,6 +24,9 @@ _ALNUM: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ
 _LABEL: Final = _ALNUM | {0x2D}
 _PARAMETER_VALUE: Final = frozenset(range(0x21, 0x7F)) - {0x3B}
 _WSP: Final = b" \t"
+_TEXT_OF_BYTE: Final = tuple(
+    "\\" + chr(b) if b in b'"\\' else (chr(b) if 0x20 <= b <= 0x7E else f"\\{b:03d}") for b in range(256)
+)
 
 
 class CaaQuestion(msgspec.Struct, frozen=True):
@@ -69,7 +72,7 @@ def read_issue_value(value: bytes) -> IssueValue | None:
     """The value of an `issue`, `issuewild` or `issuemail` property, or None where it is malformed."""
     domain, semicolon, rest = value.partition(b";")
     domain = domain.strip(_WSP)
-    if domain and not all(_is_label(label) for label in domain.split(b".")):
+    if domain and not all(map(_is_label, domain.split(b"."))):
         return None
     parameters: list[tuple[str, str]] = []
     if semicolon:
@@ -100,7 +103,7 @@ def _is_label(text: bytes) -> bool:
 
 def evaluate(rrset: Sequence[bytes], found_at: str | None, question: CaaQuestion) -> CaaFinding:
     """Whether the RRset (RDATA, as found at the label `found_at` by the climb) permits issuance, and why."""
-    shown = tuple(presentation(rdata) for rdata in rrset[:MAX_RRSET_KEPT])
+    shown = tuple([presentation(rdata) for rdata in rrset[:MAX_RRSET_KEPT]])
     permitted, reason, parameters = _decide([read_record(rdata) for rdata in rrset], question)
     return CaaFinding(permitted, found_at if rrset else None, shown, reason, parameters[:MAX_PARAMETERS_KEPT])
 
@@ -178,10 +181,7 @@ def presentation(rdata: bytes) -> str:
     if record.tag is None:
         return _clip(f"\\# {len(rdata)} {rdata[:MAX_TEXT_CHARS].hex()}")
     tag = rdata[2 : 2 + rdata[1]].decode("ascii")
-    value = "".join(
-        ("\\" + chr(b) if b in b'"\\' else chr(b)) if 0x20 <= b <= 0x7E else f"\\{b:03d}"
-        for b in record.value[:MAX_TEXT_CHARS]
-    )
+    value = "".join([_TEXT_OF_BYTE[b] for b in record.value[:MAX_TEXT_CHARS]])
     return _clip(f'{rdata[0]} {tag} "{value}"')
 
 

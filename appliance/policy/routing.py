@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from itertools import chain
 
@@ -36,6 +37,8 @@ class Match:
     origins: tuple[Origin, ...]
 
 
+# The addresses of a fleet are asked for again and again, and their prefixes never change.
+@lru_cache(maxsize=1024)
 def covering_prefixes(address: str) -> tuple[str, ...]:
     """Every prefix that contains `address`, the most specific first, in canonical text."""
     parsed = ip_address(address)

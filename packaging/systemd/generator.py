@@ -2,6 +2,7 @@
 """Makes, from appliance.toml, the units of every perspective: systemd.generator(7), run at boot and by daemon-reload.
 
 For each code: `mpic.target` wants its worker and resolver, and a drop-in of each names its network namespace and user.
+`mpic.target` wants the timer of mpic-feed where there is something to fetch.
 Needs nothing but Python's own library. A file that is absent or wrong gives no units: mpicd says what is wrong with it.
 """
 
@@ -50,8 +51,14 @@ def units(document: dict[str, Any], config: Path = CONFIG) -> dict[str, str]:
     return made
 
 
-def write(made: dict[str, str], directory: Path) -> None:
-    """Puts the drop-ins, and the wishes of `mpic.target`, below `directory`."""
+def fetches(document: dict[str, Any]) -> bool:
+    """Whether mpic-feed has anything to do. Raises `AttributeError` where the document is not of its form."""
+    feed = document.get("rov", {}).get("feed", {})
+    return any(key in feed for key in ("vrp_url", "beacons_url"))
+
+
+def write(made: dict[str, str], directory: Path, *, feed: bool = False) -> None:
+    """Puts the drop-ins, and the wishes of `mpic.target`, below `directory`. `feed`: the timer of mpic-feed among them."""
     wants = directory / "mpic.target.wants"
     wants.mkdir(parents=True, exist_ok=True)
     for name, drop_in in made.items():
@@ -60,6 +67,8 @@ def write(made: dict[str, str], directory: Path) -> None:
         (below / "10-mpic.conf").write_text(drop_in, encoding="utf-8")
         template = re.sub(r"@.*\.", "@.", name)
         (wants / name).symlink_to(f"/usr/lib/systemd/system/{template}")
+    if feed:
+        (wants / "mpic-feed.timer").symlink_to("/usr/lib/systemd/system/mpic-feed.timer")
 
 
 def _matching(pattern: re.Pattern[str], value: object) -> str:
@@ -71,7 +80,8 @@ def _matching(pattern: re.Pattern[str], value: object) -> str:
 def main() -> int:
     """Arguments: the three directories of systemd.generator(7), of which the first is written to."""
     try:
-        made = units(tomllib.loads(CONFIG.read_text(encoding="utf-8")))
+        document = tomllib.loads(CONFIG.read_text(encoding="utf-8"))
+        made, feed = units(document), fetches(document)
     except FileNotFoundError:
         return 0
     except (
@@ -85,7 +95,7 @@ def main() -> int:
     ) as e:
         print(f"mpic-generator: {CONFIG}: {type(e).__name__}: {e}", file=sys.stderr)  # noqa: T201 -- goes to the journal
         return 1
-    write(made, Path(sys.argv[1]))
+    write(made, Path(sys.argv[1]), feed=feed)
     return 0
 
 

@@ -25,7 +25,7 @@ class Process:
 def group_of(arguments: list[str]) -> tuple[str, str]:
     """Group and name of a process, by its command line."""
     words = [Path(argument).name for argument in arguments[:3]]
-    if "mpicd" in words:
+    if "mpicd" in words or "memory_store.py" in words:
         return "appliance", "mpicd"
     if "mpic-perspective" in words:
         return "appliance", f"worker {arguments[words.index('mpic-perspective') + 1]}"

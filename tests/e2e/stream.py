@@ -75,15 +75,19 @@ class Stream:
             self.asked.append(Asked(honest, trace, response.status_code, response.json()))
 
 
-def wrong(asked: Asked) -> bool:
-    """Whether an answer says something untrue: of the applicant, or of what a perspective found.
+def wrong(asked: Asked) -> list[str]:
+    """What an answer says that is untrue, of the applicant or of what a perspective found.
 
-    Refusing an honest name for want of perspectives is right; having found that it is not in order is not.
+    Refusing an honest name for want of perspectives is right, also of one whose hand-off proof does not hold just then; having
+    found that the name is not in order is not.
     """
     if asked.status != 200:
-        return True
+        return [f"{asked.trace}: status {asked.status}: {asked.answer}"]
     parts = [asked.answer["primary"], *asked.answer["perspectives"]]
-    responses = [part["check_response"] for part in parts]
-    if not asked.honest:
-        return asked.answer["is_valid"] or any(response["check_passed"] for response in responses)
-    return any(response["check_completed"] and not response["check_passed"] for response in responses)
+    if asked.honest:
+        untrue = [part for part in parts if part["outcome"] == "mismatch"]
+    else:
+        untrue = [part for part in parts if part["outcome"] == "match" or part["check_response"]["check_passed"]]
+        if asked.answer["is_valid"]:
+            return [f"{asked.trace}: corroborated: {asked.answer}"]
+    return [f"{asked.trace}: {part}" for part in untrue]

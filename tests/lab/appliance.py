@@ -69,6 +69,10 @@ class Appliance:
             self.start_worker(code)
         self._progress("coordinator")
         self.start_coordinator()
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Return once the coordinator is ready and every perspective can be asked."""
         try:
             wait_until(self.ready, _UP_S, "the appliance is ready", 0.1)
             self.wait_for(set(self.codes))
@@ -127,10 +131,10 @@ class Appliance:
         argv = [str(_BIN / "mpic-perspective"), code, "--config", str(self.config)]
         self._start(f"worker-{code}", argv, self.netns(code), user)
 
-    def start_coordinator(self) -> None:
-        """The coordinator, without privileges, in the host's namespace of the CA site."""
+    def start_coordinator(self, program: Sequence[str] = ()) -> None:
+        """The coordinator, without privileges, in the host's namespace of the CA site. `program`: another in its place."""
         groups = [USERS["api_group"], USERS["operator_group"]]
-        argv = [str(_BIN / "mpicd"), "--config", str(self.config)]
+        argv = [*(program or [str(_BIN / "mpicd")]), "--config", str(self.config)]
         self._start("mpicd", argv, topology.PRIMARY.namespace, USERS["mpicd"], groups)
 
     def start(self, name: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.lab import certificates, processes, state, topology
-from tests.lab.model import Anchor
+from tests.lab.model import Address, Anchor
 from tests.lab.zones import BENCH_VALUE
 
 SERVERS: Final = tuple(topology.WEB_ADDRESSES)
@@ -75,6 +75,14 @@ _ECHO: Final = """\
 """
 
 
+_DIRECTORY: Final = """\
+    server {{
+        listen {address.v4}:80; listen [{address.v6}]:80;
+        root {root};
+    }}
+"""
+
+
 _BEACON: Final = """\
     server {{
         listen {address.v4}:80; listen [{address.v6}]:80;
@@ -130,6 +138,13 @@ def start(extra: Path | None) -> None:
         where = _prepare(server)
         certificates.self_signed(where / "server.pem", [f"{server}.lab"])
         _start_site(server, where, extra if server in _APPLICANTS else None)
+
+
+def serve_directory(name: str, namespace: str, address: Address, root: Path) -> None:
+    """Serve the files below `root` at an address of the machine in `namespace`, by http, until the lab is taken down."""
+    where = _prepare(name)
+    certificates.self_signed(where / "server.pem", [f"{name}.lab"])
+    _start(name, namespace, where, _DIRECTORY.format(address=address, root=root), "www-data")
 
 
 def ready() -> bool:

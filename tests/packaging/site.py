@@ -7,13 +7,16 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from tests.lab import Lab, names, state, topology
+from tests.lab import Lab, names, rpki, state, topology
 from tests.lab.appliance import ROOT, Appliance
 from tests.lab.appliance_files import routing_file, toml, write_all
 from tests.lab.wait import wait_until
 from tests.packaging.container import Container
 
 _READY_S = 90.0
+VRP_FILE = "/var/lib/mpic-feed/vrps.json"
+SERVED = "/srv/vrps/vrps.json"
+_FEED_PORT = 8099
 _ONLY_IN_THE_LAB = ("rov", "state_directory", "runtime_directory", "wireguard_go_launcher", "users", "api")
 
 
@@ -43,6 +46,8 @@ class Site:
             self.container.write(key_file, Path(wireguard["private_key_file"]).read_bytes(), 0o600)
             wireguard["private_key_file"] = key_file
         document["resolver"] = self._resolver()
+        self._serve_vrps()
+        document["rov"] = {"vrp_file": VRP_FILE, "feed": {"vrp_url": f"http://127.0.0.1:{_FEED_PORT}/vrps.json"}}
         document["routing"] = {"files": ["/etc/mpic/riswhoisdump"]}
         self.container.write("/etc/mpic/riswhoisdump", routing_file().read_bytes())
         self.container.write("/etc/mpic/appliance.toml", toml(document).encode())
@@ -71,6 +76,12 @@ class Site:
         """`mpicctl status --json`."""
         told: dict[str, Any] = json.loads(self.container.run("mpicctl", "status", "--json"))
         return told
+
+    def _serve_vrps(self) -> None:
+        """A validator's export beside the appliance, for mpic-feed to fetch."""
+        self.container.write(SERVED, rpki.vrp_file().read_bytes())
+        serve = ["python3", "-m", "http.server", "--bind=127.0.0.1", f"--directory={Path(SERVED).parent}"]
+        self.container.run("systemd-run", "--unit=validator", *serve, str(_FEED_PORT))
 
     def _resolver(self) -> dict[str, str]:
         files = {"trust_anchor_file": names.trust_anchor_file(), "root_hints": names.root_hints_file()}

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.lab.wait import wait_until
-from tests.packaging.site import Site
+from tests.packaging.site import SERVED, VRP_FILE, Site
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 _WATCHDOG_S = 60.0
 _DATABASE = "/var/lib/mpic/evidence/evidence.sqlite"
 _KEYS = "/etc/mpic/keys"
+# Instead of at random some time, so that nobody waits for it.
+_AT_ONCE = b"[Timer]\nOnActiveSec=\nOnActiveSec=1s\nRandomizedDelaySec=0\nAccuracySec=1s\n"
 
 
 def test_installed_and_configured_it_runs_clean(site: Site) -> None:
@@ -69,6 +71,29 @@ def test_a_hung_coordinator_is_started_anew_by_the_watchdog(site: Site) -> None:
     assert "watchdog" in site.container.run("journalctl", "--no-pager", "--unit=mpicd")
 
 
+def test_the_timer_fetches_vrps_and_what_is_none_replaces_nothing(site: Site) -> None:
+    site.wait_until_ready()
+    container = site.container
+    assert container.run("systemctl", "is-active", "mpic-feed.timer").strip() == "active"
+    container.write("/etc/systemd/system/mpic-feed.timer.d/at-once.conf", _AT_ONCE)
+    container.run("systemctl", "daemon-reload")
+    container.run("systemctl", "restart", "mpic-feed.timer")
+    wait_until(lambda: container.call("test", "-s", VRP_FILE).returncode == 0, 60, "mpic-feed fetches", 0.5)
+    fetched = container.run("stat", "-c", "%U %a", VRP_FILE)
+    assert fetched.split() == ["mpic-feed", "644"]
+    told = json.loads(container.call("mpicctl", "rov", "report", "--json").stdout)["vrps"]
+    assert (told["problem"], told["file"]) == ("", VRP_FILE)
+    assert told["count"] > 0
+    content = container.run("cat", VRP_FILE)
+    container.write(SERVED, b"{")
+    assert container.call("systemctl", "start", "mpic-feed.service").returncode != 0
+    assert container.run("cat", VRP_FILE) == content
+    assert VRP_FILE in container.run("journalctl", "--no-pager", "--unit=mpic-feed.service", "--priority=info")
+    container.write(SERVED, content.encode())
+    container.run("systemctl", "start", "mpic-feed.service")
+    assert container.state() == "running", container.failures()
+
+
 def test_upgrade_keeps_evidence_keys_and_tunnels(site: Site, debs: dict[str, Path]) -> None:
     site.wait_until_ready()
     backend = site.container.main_pid(f"mpic-wg@wg-{site.codes[1]}.service")
@@ -94,6 +119,7 @@ def test_removal_keeps_evidence_and_keys_and_purge_does_not(site: Site) -> None:
     container.run("dpkg", "--purge", "mpic-appliance")
     assert container.call("test", "-e", "/var/lib/mpic").returncode == 1
     assert container.call("test", "-e", "/etc/mpic/keys").returncode == 1
+    assert container.call("test", "-e", VRP_FILE).returncode == 1
     assert container.state() == "running", container.failures()
 
 

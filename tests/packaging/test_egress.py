@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from appliance.linux.netns import inside
+from appliance.net.echo import NONCE_BYTES, is_signed, nonce_of, public_key, request_datagram
 from tests.lab import Lab, topology
 from tests.lab.appliance_files import KeyPair, toml
+from tests.lab.netns import NETNS_DIR
 from tests.lab.wait import wait_until
 from tests.packaging.container import Container
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 NODE = topology.EGRESSES[0]
 _UNIT = "mpic-egress.service"
+_ECHO = "mpic-echo.service"
+_ECHO_KEY = "/var/lib/mpic-echo/key"
+_ECHO_PORT = 51900
 # Instead of every minute, so that nobody waits for it.
 _OFTEN = b"[Timer]\nOnActiveSec=\nOnActiveSec=1s\nAccuracySec=1s\n"
 
@@ -26,6 +34,7 @@ def node(debs: dict[str, Path]) -> Iterator[Container]:
         container.run("dpkg", "--install", "/root/package.deb")
         container.write("/etc/mpic/keys/egress.key", f"{KeyPair.make().private}\n".encode(), 0o600)
         document = {
+            "echo": {"port": _ECHO_PORT},
             "uplink": {"interface": "uplink0", "egress_addresses": list(NODE.address)},
             "interfaces": [
                 {
@@ -66,9 +75,45 @@ def test_the_timer_repairs_what_is_lost(node: Container) -> None:
     wait_until(lambda: node.call("mpic-egress", "check").returncode == 0, 60, "the timer applies again", 1.0)
 
 
+def echoed(nonce: bytes) -> bytes:
+    """What the node answers, asked from the CA's site over the Internet."""
+    with inside(NETNS_DIR / topology.PRIMARY.namespace):
+        asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with asker:
+        asker.settimeout(1)
+        asker.connect((str(NODE.address.v4), _ECHO_PORT))
+        asker.send(request_datagram(nonce))
+        try:
+            return asker.recv(1000)
+        except OSError:
+            return b""
+
+
+def test_echo_answers_the_internet_as_a_user_of_its_own(node: Container) -> None:
+    assert node.call("systemctl", "is-active", _ECHO).returncode != 0, "nobody said where it listens"
+    node.write("/etc/default/mpic-echo", f"MPIC_ECHO_ADDRESS={NODE.address.v4}\nMPIC_ECHO_PORT={_ECHO_PORT}\n".encode())
+    node.run("systemctl", "start", _ECHO)
+    public = node.run("mpic-echo", "keygen", "--key-file", _ECHO_KEY).strip()
+    assert public in node.run("journalctl", "--no-pager", f"--unit={_ECHO}")
+    nonce = os.urandom(NONCE_BYTES)
+    reply = wait_until(lambda: echoed(nonce), 30, "mpic-echo answers")
+    assert nonce_of(reply) == nonce
+    assert is_signed(reply, public_key(public))
+    status = node.run("cat", f"/proc/{node.main_pid(_ECHO)}/status")
+    user = node.run("id", "--user", "mpic-echo").strip()
+    assert f"Uid:\t{user}\t{user}\t{user}\t{user}\n" in status
+    assert "CapEff:\t0000000000000000\n" in status
+    assert node.run("stat", "-c", "%U %a", _ECHO_KEY).split() == ["mpic-echo", "600"]
+    before = node.main_pid(_ECHO)
+    node.run("systemctl", "kill", "--signal=SIGKILL", _ECHO)
+    wait_until(lambda: node.main_pid(_ECHO) not in {0, before}, 30, "it runs again")
+    assert wait_until(lambda: echoed(nonce), 30, "it answers again")[40:] == reply[40:], "with the same key"
+
+
 def test_purged_it_leaves_nothing(node: Container) -> None:
     node.run("dpkg", "--purge", "mpic-egress")
     assert node.call("nft", "list", "table", "inet", "mpic_egress").returncode != 0
     assert node.call("ip", "link", "show", "wg-mpic").returncode != 0
     assert node.call("test", "-e", "/etc/mpic/keys").returncode == 1
+    assert node.call("test", "-e", _ECHO_KEY).returncode == 1
     assert node.state() == "running", node.failures()

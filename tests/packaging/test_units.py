@@ -24,6 +24,8 @@ LIMITS = {
     "mpic-wg@.service": 20,
     "mpic-tunneld.service": 50,
     "mpic-egress.service": 50,
+    "mpic-feed.service": 20,
+    "mpic-echo.service": 20,
 }
 
 
@@ -63,14 +65,15 @@ def test_systemd_takes_every_unit(tmp_path: Path, generator: ModuleType, documen
     for needed in ("basic", "sysinit", "shutdown", "network-online", "time-sync", "timers", "multi-user"):
         (system / f"{needed}.target").write_text("[Unit]\nDescription=there\n")
     for command in (
-        *(f"usr/lib/mpic-appliance/bin/{name}" for name in ("mpicd", "mpic-perspective", "mpic-tunneld")),
-        "usr/lib/mpic-egress/bin/mpic-egress",
+        *(f"usr/lib/mpic-appliance/bin/{name}" for name in ("mpicd", "mpic-perspective", "mpic-tunneld", "mpic-feed")),
+        *(f"usr/lib/mpic-egress/bin/{name}" for name in ("mpic-egress", "mpic-echo")),
         *("usr/sbin/unbound", "usr/bin/wireguard-go", "usr/bin/rm"),
     ):
         file = tmp_path / command
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(0o755)
     names = ["mpic.target", "mpicd.service", "mpic-tunneld.service", "mpic-egress.service", "mpic-egress.timer"]
+    names += ["mpic-feed.service", "mpic-feed.timer", "mpic-echo.service"]
     names += [f"mpic-{kind}@ams.service" for kind in ("perspective", "resolver")] + ["mpic-wg@wg-ams.service"]
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", "--recursive-errors=yes", f"--root={tmp_path}", *names],
@@ -96,6 +99,25 @@ def test_every_perspective_gets_worker_and_resolver_in_its_namespace(
         assert "NetworkNamespacePath=/run/netns/elsewhere\n" in text
     assert "User=mpic-primary\n" in (tmp_path / "mpic-perspective@hq.service.d" / "10-mpic.conf").read_text()
     assert "User=mpic-resolver\n" in (tmp_path / "mpic-resolver@hq.service.d" / "10-mpic.conf").read_text()
+
+
+@pytest.mark.parametrize(
+    ("rov", "wanted"),
+    [
+        (None, False),
+        ({"policy": "warn"}, False),
+        ({"feed": {"timeout_s": 60.0}}, False),
+        ({"vrp_file": "/var/lib/mpic-feed/vrps.json", "feed": {"vrp_url": "https://rpki.example/vrps.json"}}, True),
+        ({"feed": {"beacons_url": "https://rpki.example/beacons.json"}}, True),
+    ],
+)
+def test_the_feed_is_wanted_where_there_is_something_to_fetch(
+    tmp_path: Path, generator: ModuleType, document: dict[str, Any], rov: dict[str, Any] | None, wanted: bool
+) -> None:
+    if rov is not None:
+        document["rov"] = rov
+    generator.write(generator.units(document), tmp_path, feed=generator.fetches(document))
+    assert ((tmp_path / "mpic.target.wants" / "mpic-feed.timer").is_symlink()) is wanted
 
 
 def test_a_primary_of_the_callers_has_no_units(generator: ModuleType, document: dict[str, Any]) -> None:

@@ -13,8 +13,9 @@ from typing import Final
 CACHE: Final = Path(os.environ.get("MPIC_LAB_CACHE", "/var/cache/mpic-lab"))
 _SUITE: Final = "bookworm"
 _PACKAGES: Final = (
-    "ca-certificates", "dbus", "dns-root-data", "iproute2", "libsystemd0", "nftables", "openssh-server", "procps",
-    "python3", "systemd", "systemd-sysv", "udev", "unbound", "util-linux", "wireguard-go", "wireguard-tools",
+    "ca-certificates", "dbus", "dns-root-data", "iproute2", "iputils-ping", "libsystemd0", "nftables", "openssh-server",
+    "procps", "python3", "python3-apt", "systemd", "systemd-sysv", "systemd-timesyncd", "udev", "unattended-upgrades",
+    "unbound", "util-linux", "wireguard-go", "wireguard-tools",
 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ _MPICCTL = Path(sys.executable).parent / "mpicctl"
 def mpicctl(appliance: Appliance, *arguments: str) -> tuple[int, str]:
     """Exit code and standard output."""
     argv = [str(_MPICCTL), "--config", str(appliance.config), *arguments]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
     assert done.stderr == ""
     return done.returncode, done.stdout
 

@@ -41,12 +41,18 @@ def inventory_problems(egresses: Sequence[Host], appliances: Sequence[Host]) -> 
     return found
 
 
-def key_problems(keys: Mapping[str, str]) -> list[str]:
-    """Public keys by whose they are: no two are the same, as they are where a machine was cloned."""
+def key_problems(egresses: Sequence[Host], appliances: Sequence[Host]) -> list[str]:
+    """No two of the hosts' public keys are the same, as they are where a machine was cloned."""
+    keys = [(host["inventory_hostname"], host.get("egress_public_key")) for host in egresses]
+    keys += [
+        (f"{host['inventory_hostname']}/{key['code']}", key["public_key"])
+        for host in appliances
+        for key in host.get("appliance_public_keys", ())
+    ]
     return [
         f"{one}: has the same key as {other}; each end of each tunnel needs its own"
-        for one, other in combinations(sorted(keys), 2)
-        if keys[one] == keys[other]
+        for (one, key), (other, same) in combinations(sorted((name, key) for name, key in keys if key), 2)
+        if key == same
     ]
 
 

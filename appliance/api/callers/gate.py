@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ _CHALLENGE = ((b"www-authenticate", b'Bearer realm="mpic"'),)
 # Whoever tries again and again gets one record in this time, and must not fill the store of evidence.
 _NOTE_AGAIN_S = 60.0
 _MOST_NOTED = 1024
+# What is every caller's, however restricted.
+_OWN_PATHS = frozenset({"/evidence"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,19 @@ class Refusal:
 
 
 class Gate:
-    """`note` makes the evidence of those who were refused. Nobody on TCP is served without being in `register`."""
+    """`note` makes the evidence of those who were refused. Nobody on TCP is served without being in `register`.
 
-    def __init__(self, register: Register | None, limits: CallerLimits, note: Callable[[Refusal], None]) -> None:
+    `refusals` counts what was refused, by reason, strangers and callers alike.
+    """
+
+    def __init__(
+        self,
+        register: Register | None,
+        limits: CallerLimits,
+        note: Callable[[Refusal], None],
+        refusals: Counter[str] | None = None,
+    ) -> None:
+        self.refusals: Counter[str] = Counter() if refusals is None else refusals
         self._register = register
         self._limits = limits
         self._note = note
@@ -86,9 +99,11 @@ class Gate:
     @staticmethod
     def check_path(caller: Caller, path: str) -> None:
         """Raises `HttpError` 403 for a path outside what `caller` is restricted to."""
+        if not caller.perspectives:
+            return
         allowed = {f"/perspectives/{code}{tail}" for code in caller.perspectives for tail in ("", "/check")}
-        if allowed and path not in allowed:
-            raise HttpError(403, "This caller may use the check of its perspectives only.")
+        if path not in allowed | _OWN_PATHS:
+            raise HttpError(403, "This caller may use the check of its perspectives, and its own evidence, only.")
 
     def known(self, public_key_sha256: str) -> bool:
         """Whether a client certificate with this public key is registered and not revoked."""

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from appliance.cli.context import Json, console, plain
 from appliance.cli.evidence.options import (
+    ByCaller,
     ByMethod,
     ByPerspective,
     Domain,
@@ -54,6 +55,7 @@ def list_(
     trace: Trace = None,
     perspective: ByPerspective = None,
     kind: Kind = None,
+    caller: ByCaller = None,
     limit: Annotated[int, typer.Option(min=0, help="At most this many, the newest; 0 for all.")] = 50,
     store: Store = None,
     json: Json = False,
@@ -69,6 +71,7 @@ def list_(
         trace=trace,
         perspective=perspective,
         kind=kind,
+        caller=caller,
     )
     with reading(store_of(context, store)) as connection:
         rows = find(connection, wanted, newest_first=True, limit=limit or None)

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from appliance.cli.context import Json, print_json
 from appliance.cli.evidence.options import (
+    ByCaller,
     ByMethod,
     ByPerspective,
     Domain,
@@ -60,6 +61,7 @@ def export(
     trace: Trace = None,
     perspective: ByPerspective = None,
     kind: Kind = None,
+    caller: ByCaller = None,
     format: Annotated[Format, typer.Option("--format", help="JSON Lines, CSV, or a printable report.")] = Format.JSONL,  # noqa: A002
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A new file.", show_default="standard output")
@@ -81,6 +83,7 @@ def export(
         trace=trace,
         perspective=perspective,
         kind=kind,
+        caller=caller,
     )
     if format is Format.HTML and domain is None and trace is None:
         raise typer.BadParameter("--format html: is about one --domain or one --trace")

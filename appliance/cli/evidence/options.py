@@ -35,6 +35,10 @@ Trace = Annotated[str | None, typer.Option(help="This trace identifier.")]
 ByPerspective = Annotated[
     str | None, typer.Option("--perspective", help="CODE, or CODE=match, CODE=mismatch, CODE=error: what it saw.")
 ]
+ByCaller = Annotated[
+    str | None,
+    typer.Option("--caller", help="Asked by: 'certificate NAME', 'api-key NAME', 'unix uid N'; a partner's own slice."),
+]
 Kind = Annotated[str | None, typer.Option(help="decision, event, or the type of an event.")]
 
 _RESULTS = {"corroborated": True, "refused": False}
@@ -58,6 +62,7 @@ def filter_of(
     trace: str | None = None,
     perspective: str | None = None,
     kind: str | None = None,
+    caller: str | None = None,
 ) -> Filter:
     """The filter that these options ask for. Raises `typer.BadParameter`."""
     name, identifier = _names(domain, exact=exact)
@@ -73,6 +78,7 @@ def filter_of(
         trace_id=trace,
         perspective=code,
         outcome=outcome,
+        caller=caller,
     )
 
 

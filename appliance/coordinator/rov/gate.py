@@ -8,6 +8,7 @@ from typing import Literal
 
 from appliance.coordinator.proofs import UNOPPOSED, Standing
 from appliance.coordinator.rov.measurement import Measurement
+from appliance.evidence.record import InForce
 from appliance.model.rov import RovVerdict
 
 _EXPOSED = frozenset({RovVerdict.NOT_FILTERING.value, RovVerdict.PARTIAL.value})
@@ -20,11 +21,18 @@ class RovGate:
         self._measurement = measurement
         self._policy = policy
         self._primary = primary
+        self._codes = tuple(measurement.sites)
+        self._last: tuple[Mapping[str, Standing], list[InForce | None], Mapping[str, Standing]] = ({}, [], {})
 
     def over(self, standings: Mapping[str, Standing]) -> Mapping[str, Standing]:
         """`standings` with the verdicts in force, and what `require` makes of them. What was never measured is not FILTERING."""
-        codes = dict.fromkeys((*standings, *self._measurement.sites))
-        return {code: self._over(code, standings.get(code, UNOPPOSED)) for code in codes}
+        verdicts = [self._measurement.in_force(code) for code in self._codes]
+        below, before, found = self._last
+        if standings is not below or verdicts != before:
+            codes = dict.fromkeys((*standings, *self._codes))
+            found = {code: self._over(code, standings.get(code, UNOPPOSED)) for code in codes}
+            self._last = standings, verdicts, found
+        return found
 
     def _over(self, code: str, standing: Standing) -> Standing:
         found = self._measurement.in_force(code)

@@ -82,6 +82,7 @@ class Measurement:
         self._record = record
         self._actor = actor
         self._one_at_a_time = asyncio.Lock()
+        self._in_force: dict[str, tuple[list[Change], InForce | None]] = {}
         self._dead_until_s: dict[tuple[str, int], float] = {}
         self._run = uuid.uuid4().hex
         self._numbers = itertools.count(1)
@@ -108,9 +109,14 @@ class Measurement:
         changes = [standing.in_force for standing in self.standings.of(code).values()]
         if not changes:
             return None
-        verdict = worst([change.verdict for change in changes])
-        change = next(one for one in changes if one.verdict is verdict)
-        return InForce(verdict.value, change.at, change.seq, change.hash)
+        # Asked for every perspective of every decision, and another one only now and then.
+        before, found = self._in_force.get(code, ([], None))
+        if changes != before:
+            verdict = worst([change.verdict for change in changes])
+            change = next(one for one in changes if one.verdict is verdict)
+            found = InForce(verdict.value, change.at, change.seq, change.hash)
+            self._in_force[code] = changes, found
+        return found
 
     def dead(self, beacon: str, version: int) -> bool:
         """Whether nobody reached it, a moment ago."""

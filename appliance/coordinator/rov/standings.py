@@ -98,9 +98,13 @@ class Standings:
                 standing.history = saved.history
                 standing.rounds = [one for one in saved.rounds if one.beacon in beacons]
 
-    def of(self, code: str) -> dict[int, Standing]:
+        self._by_code: dict[str, dict[int, Standing]] = {code: {} for code in families}
+        for (code, version), standing in self.by_key.items():
+            self._by_code[code][version] = standing
+
+    def of(self, code: str) -> Mapping[int, Standing]:
         """The standings of one perspective by IP version."""
-        return {version: standing for (one, version), standing in self.by_key.items() if one == code}
+        return self._by_code.get(code, {})
 
     def reached_by(self, beacon: str, version: int) -> list[str]:
         """Who reached the invalid side of `beacon` in its window, the most recent first."""
@@ -123,7 +127,7 @@ class Standings:
     def save(self, snapshot: bytes) -> None:
         """Writes it. A failure is logged: verdicts are in the evidence too, and rounds can be made again."""
         try:
-            write_atomically(self._path, snapshot, mode=0o600)
+            write_atomically(self._path, snapshot, mode=0o600, durable=True)
         except OSError as error:
             _log.error("%s: %s", self._path, error)
 

@@ -13,7 +13,8 @@ _POINTER: Final = 0xC0
 # Compression lets one name be built of many pieces; no honest one needs more (127 labels is the limit by length).
 _MAX_POINTERS: Final = 32
 
-_PLAIN: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_*/+=:")
+_PLAIN_BYTES: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_*/+=:"
+_PLAIN: Final = frozenset(_PLAIN_BYTES)
 _TEXT_OF_BYTE: Final = tuple(
     chr(b) if b in _PLAIN else ("\\" + chr(b) if 0x21 <= b <= 0x7E else f"\\{b:03d}") for b in range(256)
 )
@@ -40,7 +41,7 @@ def name_to_wire(name: str) -> bytes:
         if not 0 < len(label) <= _MAX_LABEL_BYTES or not label.isascii():
             raise BadName(f"{name[:300]!r}: a label is empty, longer than 63 bytes or not ASCII")
         encoded = label.encode("ascii")
-        if not _PLAIN.issuperset(encoded):
+        if encoded.translate(None, _PLAIN_BYTES):
             raise BadName(f"{name[:300]!r}: {label!r} has a character that no name here may have")
         wire.append(len(encoded))
         wire += encoded
@@ -108,7 +109,11 @@ def name_to_text(wire: bytes) -> str:
     labels: list[str] = []
     offset = 0
     while octet := wire[offset]:
-        labels.append("".join([_TEXT_OF_BYTE[b] for b in wire[offset + 1 : offset + 1 + octet]]))
+        label = wire[offset + 1 : offset + 1 + octet]
+        if label.translate(None, _PLAIN_BYTES):
+            labels.append("".join([_TEXT_OF_BYTE[b] for b in label]))
+        else:
+            labels.append(label.decode("ascii"))
         offset += 1 + octet
     return ".".join(labels) or "."
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from random import random
+from struct import Struct
 from typing import Final, Self
 
 from appliance.net.dns.message import UDP_PAYLOAD_BYTES, answers, build_query
@@ -16,6 +17,8 @@ MAX_IN_FLIGHT: Final = 16384
 _RESEND_AFTER_S: Final = 0.7
 _READS_PER_WAKE: Final = 64
 _SOCKET_BUFFER_BYTES: Final = 1 << 20
+# Ids cannot be foreseen; they are drawn many at a time.
+_IDS: Final = Struct("!128H")
 
 
 # The response's bytes, an error where the resolver is not there, or None at the time limit: a result, not an exception,
@@ -49,6 +52,7 @@ class QuerySocket:
         self._loop = loop
         self._socket = sock
         self._pending: dict[int, _Pending] = {}
+        self._random: list[int] = []
         loop.add_reader(sock.fileno(), self._readable)
 
     @classmethod
@@ -66,9 +70,7 @@ class QuerySocket:
         """
         if len(self._pending) >= MAX_IN_FLIGHT:
             raise Busy
-        message_id = int.from_bytes(os.urandom(2))
-        while message_id in self._pending:
-            message_id = int.from_bytes(os.urandom(2))
+        message_id = self._fresh_id()
         future: asyncio.Future[Outcome] = self._loop.create_future()
         pending = _Pending(message_id, asked, dnssec, future)
         pending.deadline = self._loop.time() + timeout_s
@@ -76,6 +78,14 @@ class QuerySocket:
         self._wait(pending)
         self._send(pending)
         return future
+
+    def _fresh_id(self) -> int:
+        while True:
+            if not self._random:
+                self._random = list(_IDS.unpack(os.urandom(_IDS.size)))
+            message_id = self._random.pop()
+            if message_id not in self._pending:
+                return message_id
 
     @property
     def in_flight(self) -> int:

@@ -22,6 +22,11 @@ class Pair:
     certificate: Path
     key: Path
 
+    @property
+    def pem(self) -> str:
+        """The certificate."""
+        return self.certificate.read_text()
+
 
 class Authority:
     """Issues into `directory`."""

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 
 from appliance.api.front import Front
+from appliance.api.own_evidence import OwnEvidence
 from appliance.api.perspective import PerspectiveApi
 from appliance.api.routes import Api
 from appliance.config import Settings, TimeLimits
@@ -22,6 +24,9 @@ from appliance.coordinator.status import StatusView
 from appliance.errors import BadRequest
 from appliance.evidence.ledger import Segment
 from appliance.evidence.record import Actor
+from appliance.evidence.writer import EvidenceWriter
+from appliance.model.check import AcmeHttp01Check, CheckRequest
+from appliance.model.identifier import Identifier, IdentifierType
 from tests.unit.coordinator.configuration import settings
 from tests.unit.coordinator.workers import CODES, QUICK, Stage, stage
 
@@ -43,6 +48,14 @@ DNS_01: dict[str, Any] = {
         "key_authorization_hash": "ghRCE7ZwHKjsEHvFqGPnZpHcVwzV7cwFJrYmuFxAWcU",
     },
 }
+
+NAME = Identifier(IdentifierType.DNS, "example.com", wildcard=False, requested="example.com")
+ASKED = CheckRequest("r-1", "ams", NAME, AcmeHttp01Check("abc", "abc.def"), 1500)
+
+
+def built(**changes: Any) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.to_builtins(ASKED)
+    return document | changes
 
 
 @dataclass
@@ -98,11 +111,20 @@ async def serving(directory: Path, *, limits: TimeLimits = QUICK, **changes: obj
         view = StatusView(configured, on.coordinator, drains, "00" * 32)
         api = Api(configured, on.coordinator, view, KeepsAll(), drains)
         configured.coordinator_directory.mkdir(parents=True, exist_ok=True)
+        configured.database.parent.mkdir(parents=True, exist_ok=True)
+        await EvidenceWriter.open(configured.database).close()
         codes = ("home", *CODES)
         shared = PerspectiveApi(
-            on.coordinator.perspectives, codes, on.evidence, on.coordinator.clock.now, check_s=2, most=8
+            on.coordinator.perspectives,
+            codes,
+            on.evidence,
+            on.coordinator.clock.now,
+            check_s=2,
+            most=8,
+            metrics=api.metrics,
         ).routes()
-        server = Front(configured, on.evidence, on.coordinator.clock.now, frozenset(codes))
+        server = Front(configured, on.evidence, on.coordinator.clock.now, frozenset(codes), api.metrics.refusals)
+        shared = {**shared, **OwnEvidence(configured.database).routes()}
         await server.open({**api.callers(), **shared}, {**api.operators(), **shared})
         async with _client(configured.api.socket) as callers, _client(configured.api.operator_socket) as operators:
             try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import ssl
 import stat
 from collections import Counter
@@ -20,34 +19,13 @@ from appliance.api.callers.register import Register
 from appliance.api.errors import HttpError
 from appliance.config import CallerLimits, TimeLimits, load
 from appliance.errors import ConfigError
-from appliance.evidence.record import EventRecord, EventType
+from appliance.evidence.record import EventType
 from tests.lab.appliance_files import toml
 from tests.unit.api.authority import Authority, Pair
-from tests.unit.api.serving import CAA, Serving, serving
+from tests.unit.api.listeners import add, add_client, api, events, free_port, mutual_tls, revoke_client
+from tests.unit.api.serving import CAA, serving
 from tests.unit.coordinator.configuration import document
 from tests.unit.coordinator.workers import eventually, silent
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-def api(directory: Path, **listener: object) -> dict[str, Any]:
-    configured: dict[str, Any] = document(directory)["api"]
-    return configured | {"tcp": [{"address": "127.0.0.1"} | listener]}
-
-
-def events(on: Serving, kind: EventType) -> list[EventRecord]:
-    return [one for one in on.stage.evidence.records if isinstance(one, EventRecord) and one.type is kind]
-
-
-async def add(on: Serving, name: str, **form: object) -> dict[str, Any]:
-    response = await on.operators.post("/callers", json={"name": name, "kind": "api-key"} | form)
-    assert response.status_code == 201, response.text
-    answer: dict[str, Any] = response.json()
-    return answer
 
 
 async def test_loopback_asks_for_an_api_key(tmp_path: Path) -> None:
@@ -73,6 +51,8 @@ async def test_loopback_asks_for_an_api_key(tmp_path: Path) -> None:
         assert revoked.status_code == 200
         assert (await client.post("/mpic", json=CAA, headers={"x-api-key": key})).status_code == 401
         assert [event.message for event in events(on, EventType.CREDENTIAL)] == ["added", "revoked"]
+        metrics = (await on.operators.get("/metrics")).text
+        assert 'mpic_requests_refused_total{reason="http-401"} 12' in metrics
         # One record for each reason, however often it is tried.
         assert sorted(event.message for event in events(on, EventType.REFUSED_CALLER)) == [
             "an API key that is unknown, or revoked",
@@ -138,35 +118,29 @@ def test_tcp_without_authentication_does_not_start(tmp_path: Path, listener: dic
 
 async def test_mutual_tls(tmp_path: Path) -> None:
     authority, strangers = Authority(tmp_path), Authority(tmp_path, "strangers")
-    server, partner = authority.issue("server"), authority.issue("partner")
-    port = free_port()
-    listener = api(
-        tmp_path,
-        port=port,
-        authentication="mutual-tls",
-        certificate_file=str(server.certificate),
-        private_key_file=str(server.key),
-        client_ca_file=str(authority.certificate),
-    )
+    partner, port = authority.issue("partner"), free_port()
 
     async def post(pair: Pair | None) -> httpx.Response:
         context = authority.client_context(pair)
         async with httpx.AsyncClient(verify=context, timeout=20, trust_env=False) as client:
             return await client.post(f"https://127.0.0.1:{port}/mpic", json=CAA)
 
-    async with serving(tmp_path, api=listener) as on:
+    async with serving(tmp_path, api=mutual_tls(tmp_path, authority, port)) as on:
         await _no_answer(post, None)
         await _no_answer(post, strangers.issue("unknown"))
         await _no_answer(post, authority.issue("expired", lifetime=timedelta(days=-1)))
         await _no_answer(post, partner)
         assert all(not worker.asked for worker in on.stage.workers.values())
-        await add(on, "partner", kind="certificate", certificate=partner.certificate.read_text())
+        await add_client(on, "partner", partner)
         answer = await post(partner)
         assert answer.json()["is_valid"] is True
-        await on.operators.post("/callers/revoke", json={"name": "partner", "kind": "certificate"})
+        await revoke_client(on, "partner")
         await _no_answer(post, partner)
         reasons = [event.message for event in events(on, EventType.REFUSED_CALLER)]
         assert len(reasons) == 4
+        metrics = (await on.operators.get("/metrics")).text
+        assert 'mpic_requests_refused_total{reason="tls"} 3' in metrics
+        assert 'mpic_requests_refused_total{reason="certificate"} 2' in metrics
         assert any("PEER_DID_NOT_RETURN_A_CERTIFICATE" in reason for reason in reasons)
         assert any("expired" in reason for reason in reasons)
         assert any("unable to get local issuer" in reason or "self-signed" in reason for reason in reasons)
@@ -185,26 +159,17 @@ async def _no_answer(post: Any, pair: Pair | None) -> None:
 
 async def test_a_revoked_certificate_loses_its_open_connections(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
-    server, partner = authority.issue("server"), authority.issue("partner")
-    port = free_port()
-    listener = api(
-        tmp_path,
-        port=port,
-        authentication="mutual-tls",
-        certificate_file=str(server.certificate),
-        private_key_file=str(server.key),
-        client_ca_file=str(authority.certificate),
-    )
+    partner, port = authority.issue("partner"), free_port()
     async with (
-        serving(tmp_path, api=listener) as on,
+        serving(tmp_path, api=mutual_tls(tmp_path, authority, port)) as on,
         httpx.AsyncClient(verify=authority.client_context(partner), timeout=20, trust_env=False) as client,
     ):
-        await add(on, "partner", kind="certificate", certificate=partner.certificate.read_text(), perspectives=["ams"])
+        await add_client(on, "partner", partner, perspectives=["ams"])
         url = f"https://127.0.0.1:{port}"
         assert (await client.get(f"{url}/perspectives/ams")).json()["ready"] is True
         for path in ("/perspectives/nyc", "/mpic", "/readyz"):
             assert (await client.get(url + path)).status_code == 403
-        await on.operators.post("/callers/revoke", json={"name": "partner", "kind": "certificate"})
+        await revoke_client(on, "partner")
         assert (await client.get(f"{url}/perspectives/ams")).status_code == 403
         with pytest.raises(httpx.TransportError):
             await client.get(f"{url}/perspectives/ams")

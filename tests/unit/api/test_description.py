@@ -14,11 +14,10 @@ import pytest
 
 from appliance.api.description import description
 from appliance.config import TimeLimits
-from tests.unit.api.serving import CAA, HTTP_01, serving
-from tests.unit.api.test_callers import add, api, free_port
+from tests.unit.api.listeners import add, api, free_port
+from tests.unit.api.serving import CAA, HTTP_01, built, serving
 from tests.unit.api.test_draft import DNS
 from tests.unit.api.test_open_mpic_peers import full
-from tests.unit.api.test_perspective import built
 from tests.unit.coordinator.workers import CODES, mismatch
 
 KEPT = Path(__file__).parents[3] / "packaging" / "docs" / "openapi.json"

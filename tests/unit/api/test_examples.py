@@ -8,8 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from tests.unit.api.listeners import add, api, free_port
 from tests.unit.api.serving import serving
-from tests.unit.api.test_callers import add, api, free_port
 from tests.unit.coordinator.workers import CODES, mismatch
 
 EXAMPLES = Path(__file__).parents[3] / "packaging" / "examples"

@@ -24,23 +24,13 @@ from appliance.errors import ChannelClosed, ConfigError
 from appliance.evidence.record import Arrival, EventType
 from appliance.ipc import WorkerChannel
 from appliance.ipc.channel import WrongReply
-from appliance.model.check import AcmeHttp01Check, CheckRequest
-from appliance.model.identifier import Identifier, IdentifierType
 from appliance.model.observation import Observation, Outcome
 from tests.lab.appliance_files import toml
 from tests.unit.api.authority import Authority, Pair
-from tests.unit.api.serving import Serving, serving
-from tests.unit.api.test_callers import add, api, events, free_port
+from tests.unit.api.listeners import add_client, events, free_port, mutual_tls, revoke_client
+from tests.unit.api.serving import ASKED, NAME, Serving, built, serving
 from tests.unit.coordinator.configuration import document
 from tests.unit.coordinator.workers import CODES, FLEET, die, eventually, mismatch, silent, stage
-
-NAME = Identifier(IdentifierType.DNS, "example.com", wildcard=False, requested="example.com")
-ASKED = CheckRequest("r-1", "ams", NAME, AcmeHttp01Check("abc", "abc.def"), 1500)
-
-
-def built(**changes: Any) -> dict[str, Any]:
-    document: dict[str, Any] = msgspec.to_builtins(ASKED)
-    return document | changes
 
 
 async def test_the_check_is_the_coordinators_and_leaves_a_record(tmp_path: Path) -> None:
@@ -139,19 +129,9 @@ class Shared:
 async def shared(directory: Path) -> AsyncIterator[Shared]:
     directory.mkdir()  # noqa: ASYNC240 -- a test's own directory
     authority = Authority(directory)
-    server, partner = authority.issue("server"), authority.issue("partner")
-    port = free_port()
-    listener = api(
-        directory,
-        port=port,
-        authentication="mutual-tls",
-        certificate_file=str(server.certificate),
-        private_key_file=str(server.key),
-        client_ca_file=str(authority.certificate),
-    )
-    async with serving(directory, api=listener) as on:
-        certificate = partner.certificate.read_text()
-        await add(on, "partner", kind="certificate", certificate=certificate, perspectives=["tyo"])
+    partner, port = authority.issue("partner"), free_port()
+    async with serving(directory, api=mutual_tls(directory, authority, port)) as on:
+        await add_client(on, "partner", partner, perspectives=["tyo"])
         yield Shared(on, port, authority, partner)
 
 
@@ -177,8 +157,7 @@ async def test_two_appliances_share_a_perspective(tmp_path: Path) -> None:
             assert dict(event.facts)["caller"] == "certificate partner"
             theirs.on.stage.script(mismatch, "tyo")
             assert (await coordinator.decide(question())).last.verdict.quorum == "5/6"
-            form = {"name": "partner", "kind": "certificate"}
-            assert (await theirs.on.operators.post("/callers/revoke", json=form)).status_code == 200
+            await revoke_client(theirs.on, "partner")
             await eventually(lambda: perspectives.down("tyo") is not None, "the revoked partner is out")
             last = (await coordinator.decide(question())).last
             assert last.verdict.quorum == "5/6"

@@ -11,6 +11,7 @@ import pytest
 
 from appliance.config import TimeLimits
 from appliance.coordinator.decision import Decision
+from appliance.coordinator.gather import Waits, wait_for
 from appliance.coordinator.identifiers import parse_identifier
 from appliance.coordinator.proofs import Standing
 from appliance.coordinator.question import Orchestration, Question
@@ -104,6 +105,37 @@ async def test_a_silent_perspective_does_not_hold_a_known_decision(tmp_path: Pat
         assert decision.last.verdict.is_valid
         assert late.arrival is Arrival.LATE
         assert on.workers["nyc"].cancelled == [late.observation.request_id]
+
+
+async def test_where_all_is_slow_a_late_one_is_heard() -> None:
+    loop = asyncio.get_running_loop()
+    first, late, never = (loop.create_future() for _ in range(3))
+    began_s = loop.time()
+
+    def slow() -> None:
+        first.set_result(None)
+        loop.call_later(loop.time() - began_s, late.set_result, None)
+
+    loop.call_later(0.05, slow)
+    answers = {"one": first, "two": late, "three": never}
+    await asyncio.wait_for(wait_for(answers, first.done, Waits(60, 0, 0)), 20)
+    assert late.done()
+    assert not never.done()
+
+
+async def test_who_is_far_away_is_given_its_time(tmp_path: Path) -> None:
+    async with stage(tmp_path, limits=TimeLimits(check_s=30, answer_s=60, straggler_s=0)) as on:
+        worker = on.workers["nyc"]
+        worker.path_rtt_us = 6_000_000
+        worker.say()
+        await eventually(lambda: on.coordinator.perspectives.worker("nyc") == worker.status, "nyc is far away")
+        on.script(silent, "nyc")
+        deciding = asyncio.create_task(on.coordinator.decide(question()))
+        await eventually(lambda: bool(worker.asked), "nyc is asked")
+        await asyncio.sleep(0.3)  # on the way, when the others have long answered
+        assert worker.server is not None
+        worker.server.broadcast(Seen(seen(worker.asked[0])))
+        assert (await deciding).last.verdict.quorum == "6/6"
 
 
 async def test_an_undecided_quorum_waits_for_the_straggler(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from appliance.evidence.record import EventRecord, EventType, Software, decode
 from appliance.linux.users import User
 from tests.lab.appliance_files import toml
 from tests.unit.api.authority import Authority
-from tests.unit.api.test_perspective import ASKED
+from tests.unit.api.serving import ASKED
 from tests.unit.coordinator.configuration import document
 from tests.unit.coordinator.workers import FakeWorker, eventually
 

@@ -21,7 +21,7 @@ from appliance.model.health import WorkerStatus
 from appliance.model.proof import Measured, ProofKind, Result, RoundTrip
 from appliance.model.tunnel import Backend, TunnelState, TunnelStatus
 from tests.unit.coordinator.configuration import document
-from tests.unit.coordinator.workers import FLEET, NOW, Memory
+from tests.unit.coordinator.workers import FLEET, NOW, Memory, eventually
 
 AT = "2026-11-21T12:00:00Z"
 PLACE = {"city": "Frankfurt", "country": "DE", "latitude": 50.11, "longitude": 8.68}
@@ -188,3 +188,14 @@ def test_routing_data_has_an_age(tmp_path: Path) -> None:
 async def _receipts() -> None:
     """Lets the callbacks of what was submitted run."""
     await asyncio.sleep(0)
+
+
+async def test_what_was_proven_grows_old_though_nobody_says_anything_new(tmp_path: Path) -> None:
+    on = Stage(tmp_path)
+    assert on.results("ams")[ProofKind.PLACE] is Result.VALID
+    on.now = NOW + timedelta(days=1)
+    assert on.results("ams")[ProofKind.PLACE] is Result.VALID
+    running = asyncio.create_task(on.proofs.run())
+    await eventually(lambda: on.results("ams")[ProofKind.PLACE] is Result.MISSING, "the place is proven no more")
+    running.cancel()
+    assert "place" in (on.proofs.standings()["ams"].withheld or "")

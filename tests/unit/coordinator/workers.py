@@ -95,6 +95,7 @@ class FakeWorker:
     answers_cancel: bool = True
     ready: bool = True
     netns_inode: int = 7
+    path_rtt_us: int = 1000
     root_anchor_problem: str | None = None
     asked: list[CheckRequest] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
@@ -124,7 +125,7 @@ class FakeWorker:
             reasons,
             ("198.51.100.7",),
             None,
-            1000,
+            self.path_rtt_us,
             self.netns_inode,
             root_anchor_problem=self.root_anchor_problem,
         )
