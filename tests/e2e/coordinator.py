@@ -34,8 +34,8 @@ def settings(appliance: Appliance, table: str, **keys: str) -> Iterator[None]:
     before = appliance.config.read_text()
     appliance.kill("mpicd", signal.SIGTERM)
     appliance.config.write_text(with_keys(before, table, keys))
-    start(appliance)
     try:
+        start(appliance)
         yield
     finally:
         appliance.kill("mpicd", signal.SIGTERM)

@@ -11,7 +11,6 @@ import dns.exception
 import dns.flags
 import dns.message
 import dns.name
-import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
@@ -20,7 +19,10 @@ from tests.lab.model import Address
 
 _ORIGIN: Final = dns.name.from_text(ZONE)
 _SILENT: Final = ("silent", "mute", "dead")
-_BY_TCP: Final = ("many", "caa-long", "tcp-stall", "tcp-close", "truncated")
+_QR: Final = 0x8000
+_AA: Final = 0x0400
+_TC: Final = 0x0200
+_REFUSED: Final = 5
 _CAA_VALUES: Final = (
     "a" * 60, "ca.example;" + "a" * 49, "ca.example; " + "a=" * 24, " " * 60, ";" * 60, "ca.example; a=" + "%" * 46,
 )  # fmt: skip
@@ -59,44 +61,43 @@ class HangUp(Exception):
     """To end the TCP connection instead of an answer."""
 
 
-class NameServer:
-    """Answers for `ZONE`, or only for the zone of `kind` below it. What changes does so for each asker apart."""
+class BadServer:
+    """Answers every question as its kind says, by the bytes alone: resolvers ask such servers again and again."""
 
-    def __init__(self, kind: str = "") -> None:
+    def __init__(self, kind: str) -> None:
         self._kind = kind
-        self._asked: set[tuple[str, dns.name.Name]] = set()
 
-    def answer(self, wire: bytes, asker: str, *, tcp: bool) -> bytes | None:
+    def answer(self, wire: bytes, asker: str, *, tcp: bool) -> bytes | None:  # noqa: ARG002 -- as `NameServer.answer`
         """The answer to one query; None for silence. Raises `HangUp`."""
-        query = _query(wire)
-        if query is None:
-            return None
-        kind = kind_of(query.question[0].name.to_text())
-        if kind in SERVERS and kind != self._kind:
-            return _referral(query, kind).to_wire()
         if self._kind in _SILENT or (self._kind == "tcp-stall" and tcp):
             return None
         if self._kind == "tcp-close" and tcp:
             raise HangUp
         if self._kind == "garbage":
             return wire[:2] + b"\xff" * 200
-        long = _LONG.get((kind, dns.rdatatype.to_text(query.question[0].rdtype)))
-        if tcp and long is not None:
-            return _with_rdata(query, long)
-        return self._message(query, kind, asker, tcp=tcp).to_wire(max_size=65535)
+        if self._kind == "wrong-id":
+            return _bare(bytes([wire[0], wire[1] ^ 0xFF]) + wire[2:], _QR | _AA)
+        return _bare(wire, _QR | _REFUSED if self._kind == "refused" else _QR | _AA | _TC)
 
-    def _message(self, query: dns.message.Message, kind: str, asker: str, *, tcp: bool) -> dns.message.Message:
-        if kind in _BY_TCP and (not tcp or kind == "truncated"):
-            response = dns.message.make_response(query)
-            response.flags |= dns.flags.TC | dns.flags.AA
-        elif kind == "refused":
-            response = dns.message.make_response(query)
-            response.set_rcode(dns.rcode.REFUSED)
-        else:
-            response = self._ordinary(query, kind, asker)
-        if kind == "wrong-id":
-            response.id ^= 0xFF
-        return response
+
+class NameServer:
+    """Answers for `ZONE`. What changes does so for each asker apart."""
+
+    def __init__(self) -> None:
+        self._asked: set[tuple[str, dns.name.Name]] = set()
+
+    def answer(self, wire: bytes, asker: str, *, tcp: bool) -> bytes | None:
+        """The answer to one query; None for silence."""
+        query = _query(wire)
+        if query is None:
+            return None
+        kind = kind_of(query.question[0].name.to_text())
+        if kind in SERVERS:
+            return _referral(query, kind).to_wire()
+        long = _LONG.get((kind, dns.rdatatype.to_text(query.question[0].rdtype)))
+        if long is not None:
+            return _with_rdata(query, long) if tcp else _bare(wire, _QR | _AA | _TC)
+        return self._ordinary(query, kind, asker).to_wire(max_size=65535)
 
     def _ordinary(self, query: dns.message.Message, kind: str, asker: str) -> dns.message.Message:
         response = dns.message.make_response(query)
@@ -143,6 +144,14 @@ class NameServer:
         return "127.0.0.1" if before else str(WEB.v4)
 
 
+def _bare(wire: bytes, flags: int) -> bytes:
+    """Header and question of the answer to a query, and no more."""
+    end = 12
+    while wire[end]:
+        end += 1 + wire[end]
+    return wire[:2] + struct.pack("!HHHHH", flags, 1, 0, 0, 0) + wire[12 : end + 5]
+
+
 def _query(wire: bytes) -> dns.message.Message | None:
     """A query about `ZONE`; None for anything else."""
     try:
@@ -155,7 +164,7 @@ def _query(wire: bytes) -> dns.message.Message | None:
 def _with_rdata(query: dns.message.Message, long: list[bytes]) -> bytes:
     """The answer with these records of the type asked."""
     question = query.question[0]
-    head = struct.pack("!HHHHHH", query.id, 0x8400, 1, len(long), 0, 0)
+    head = struct.pack("!HHHHHH", query.id, _QR | _AA, 1, len(long), 0, 0)
     asked = question.name.to_digestable() + struct.pack("!HH", question.rdtype, 1)
     # Each owner is a pointer to the question's name.
     records = [struct.pack("!HHHIH", 0xC00C, question.rdtype, 1, 0, len(rdata)) + rdata for rdata in long]
@@ -179,7 +188,7 @@ def _network(asker: str) -> str:
 
 
 class _Udp(asyncio.DatagramProtocol):
-    def __init__(self, server: NameServer) -> None:
+    def __init__(self, server: NameServer | BadServer) -> None:
         self._server = server
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -195,10 +204,10 @@ async def start() -> None:
     """Listen on port 53, UDP and TCP, at every address."""
     await _listen(NameServer(), DNS)
     for kind, address in SERVERS.items():
-        await _listen(NameServer(kind), address)
+        await _listen(BadServer(kind), address)
 
 
-async def _listen(server: NameServer, address: Address) -> None:
+async def _listen(server: NameServer | BadServer, address: Address) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
@@ -208,7 +217,7 @@ async def _listen(server: NameServer, address: Address) -> None:
                 if answer is not None:
                     writer.write(len(answer).to_bytes(2, "big") + answer)
                     await writer.drain()
-        except (OSError, asyncio.IncompleteReadError, HangUp):
+        except (OSError, IndexError, asyncio.IncompleteReadError, HangUp):
             writer.close()
 
     for one in address:
