@@ -18,10 +18,11 @@ from appliance.coordinator.routing_data import RoutingData
 from appliance.evidence.actor import actor_of
 from appliance.evidence.record import EventRecord, EventType
 from appliance.model.health import WorkerStatus
+from appliance.model.place import Rir
 from appliance.model.proof import Measured, ProofKind, Result, RoundTrip
 from appliance.model.tunnel import Backend, TunnelState, TunnelStatus
 from tests.unit.coordinator.configuration import document
-from tests.unit.coordinator.workers import FLEET, NOW, Memory
+from tests.unit.coordinator.workers import FLEET, NOW, Memory, eventually
 
 AT = "2026-11-21T12:00:00Z"
 PLACE = {"city": "Frankfurt", "country": "DE", "latitude": 50.11, "longitude": 8.68}
@@ -185,6 +186,27 @@ def test_routing_data_has_an_age(tmp_path: Path) -> None:
     assert data.read(NOW).routes["198.51.100.0/24"][0].asn == 64511
 
 
+REGISTERED = "nro|*|ipv4|*|1|summary\narin|US|ipv4|198.51.100.0|256|20100101|allocated|abc|e-stats\n"
+
+
+def test_the_registries_statistics_are_read_apart(tmp_path: Path) -> None:
+    routes, registries = tmp_path / "dump", tmp_path / "delegated"
+    routes.write_text("64510\t198.51.100.0/24\t300\n")
+    os.utime(routes, (NOW.timestamp(), NOW.timestamp()))
+    config = RoutingConfig(files=(routes,), registry_files=(registries,), max_age_s=3600)
+    data = RoutingData(config, ("198.51.100.1",))
+    lacking = data.read(NOW)
+    assert (lacking.problem, dict(lacking.registries)) == (None, {})
+    assert "cannot be read" in (lacking.registries_problem or "")
+    registries.write_text(REGISTERED)
+    os.utime(registries, (NOW.timestamp(), NOW.timestamp()))
+    assert data.read(NOW).registries == {"198.51.100.1": Rir.ARIN}
+    os.utime(registries, (NOW.timestamp() - 7200, NOW.timestamp() - 7200))
+    old = data.read(NOW)
+    assert (old.problem, dict(old.registries)) == (None, {})
+    assert old.registries_problem == "the registries' statistics are older than 1 h"
+
+
 async def _receipts() -> None:
     """Lets the callbacks of what was submitted run."""
     await asyncio.sleep(0)
@@ -195,9 +217,7 @@ async def test_what_was_proven_grows_old_though_nobody_says_anything_new(tmp_pat
     assert on.results("ams")[ProofKind.PLACE] is Result.VALID
     on.now = NOW + timedelta(days=1)
     assert on.results("ams")[ProofKind.PLACE] is Result.VALID
-    async with asyncio.timeout(10):
-        running = asyncio.create_task(on.proofs.run())
-        while on.results("ams")[ProofKind.PLACE] is not Result.MISSING:
-            await asyncio.sleep(0.01)
+    running = asyncio.create_task(on.proofs.run())
+    await eventually(lambda: on.results("ams")[ProofKind.PLACE] is Result.MISSING, "the place is proven no more")
     running.cancel()
     assert "place" in (on.proofs.standings()["ams"].withheld or "")
