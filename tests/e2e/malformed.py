@@ -25,7 +25,7 @@ _CHECK: Final[dict[str, Any]] = {
     "check": {"method": "acme-http-01", "token": "t", "key_authorization": "t.k"},
 }
 _WHOLE: Final = (caa("free.example"), http_01("free.example"), dns_01("free.example"), _CHECK)
-_VALUES: Final = (
+_VALUES: Final[tuple[Any, ...]] = (
     None,
     True,
     -1,
