@@ -46,6 +46,7 @@ class WireGuardConfig(_Section):
     """One tunnel. `addresses` are the inner ones of the appliance, `peer_addresses` the egress node's inner ones.
 
     `second_addresses`: the appliance's inner ones with the key of the second slot; without them keys cannot be rotated.
+    `status_port`: where the egress node tells at its inner address how it is; 0: it is not asked.
     """
 
     interface: InterfaceName
@@ -60,6 +61,7 @@ class WireGuardConfig(_Section):
     mtu: Annotated[int, Field(ge=1280, le=1420)] = 1280
     persistent_keepalive_s: Annotated[int, Field(ge=1, le=120)] = 25
     backend: Literal["auto", "kernel", "wireguard-go"] = "auto"
+    status_port: Annotated[int, Field(ge=0, le=65535)] = 51822
 
 
 class EchoConfig(_Section):

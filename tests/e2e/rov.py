@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import signal
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from tests.e2e.coordinator import start, with_keys
 from tests.lab import Lab, bird, rpki, topology, wait_until
 from tests.lab.appliance import ROOT, Appliance
 
@@ -39,23 +39,8 @@ def restart(appliance: Appliance, *, forget: bool = False, **keys: str) -> None:
     appliance.kill("mpicd", signal.SIGTERM)
     if forget:
         STATE_FILE.unlink(missing_ok=True)
-    lines = appliance.config.read_text().splitlines()
-    start = lines.index("[rov]")
-    for key, value in keys.items():
-        lines = [line for line in lines if not line.startswith(f"{key} = ")]
-        lines.insert(start + 1, f"{key} = {value}")
-    appliance.config.write_text("\n".join(lines) + "\n")
-    appliance.start_coordinator()
-    wait_until(lambda: answers(appliance), 30, "the coordinator answers again", 0.1)
-    appliance.wait_for(set(appliance.codes))
-
-
-def answers(appliance: Appliance) -> bool:
-    """Whether the coordinator answers, whatever it says of its readiness."""
-    try:
-        return appliance.ask("GET", "/healthz").status_code == 200
-    except (OSError, http.client.HTTPException):
-        return False
+    appliance.config.write_text(with_keys(appliance.config.read_text(), "rov", keys))
+    start(appliance)
 
 
 def measure(appliance: Appliance, *codes: str, rounds: int = ROUNDS) -> Verdicts:
