@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,7 +42,7 @@ class Net:
 
     def v6(self, host: int) -> str:
         """An IPv6 address on it."""
-        return f"2001:db8:{self.number}::{host}"
+        return str(IPv6Address(f"2001:db8:{self.number}::{host}"))
 
 
 SITE: Final = Net(0)
