@@ -79,6 +79,12 @@ class EchoConfig(_Section):
     requests_per_second: Annotated[int, Field(ge=1, le=100_000)] = 200
 
 
+class StatusConfig(_Section):
+    """Where `mpic-egress serve` tells the appliances how the node is: a TCP port at its inner addresses alone."""
+
+    port: Port = 51822
+
+
 class EgressConfig(_Section):
     """`egress.toml`, whole."""
 
@@ -87,6 +93,7 @@ class EgressConfig(_Section):
     ssh: SshConfig = SshConfig()
     special_purpose_exceptions: tuple[IpNetwork, ...] = ()
     limits: LimitConfig = LimitConfig()
+    status: StatusConfig = StatusConfig()
     echo: EchoConfig | None = None
 
 

@@ -32,6 +32,16 @@ def holds(table: str) -> bool:
         return False
 
 
+def counts() -> dict[str, int]:
+    """Packets that each counter of the table counted; empty where there is no table."""
+    try:
+        listed = json.loads(run("nft", "-j", "list", "counters", "table", FAMILY, TABLE))["nftables"]
+    except CommandFailed:
+        return {}
+    found = (wrapped["counter"] for wrapped in listed if "counter" in wrapped)
+    return {counter["name"]: counter["packets"] for counter in found}
+
+
 def normalised(listing: str) -> list[str]:
     """The objects of `nft -j list` without handles, counts and the elements that traffic adds; each as JSON."""
     objects = []

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 
 from egress import firewall, rules, wireguard
 from egress.config import EgressConfig, InterfaceConfig
-from egress.errors import CommandFailed
+from egress.errors import CommandFailed, EgressError
 from egress.system import ip_json, run, set_sysctl, sysctl
 
 
@@ -33,6 +33,17 @@ def parts(config: EgressConfig) -> Iterator[Part]:
         yield from _interface(interface)
     for key, value in _sysctls(config):
         yield _sysctl_part(key, value)
+
+
+def faults(config: EgressConfig) -> Iterator[str]:
+    """What is not as configured, a line for each; nothing is changed."""
+    for part in parts(config):
+        try:
+            fault = "" if part.is_right() else "not as configured"
+        except EgressError as error:
+            fault = str(error)
+        if fault:
+            yield f"{part.name}: {fault}"
 
 
 def remove(config: EgressConfig) -> None:

@@ -13,6 +13,7 @@ TABLE = "mpic_egress"
 FILLED_BY_TRAFFIC = ("connections", "connections6")
 # Submission and relay of mail: no check speaks it, and one abuse would cost the address its reputation.
 _MAIL_PORTS = "25, 465, 587"
+_STATUS_RATE = "20/second burst 40 packets"
 _COUNTERS = (
     "refused_special_purpose",
     "refused_mail",
@@ -95,6 +96,7 @@ def _input(config: EgressConfig) -> list[str]:
         "    ct state invalid drop",
         "    iifname @tunnels ip daddr @own icmp type echo-request accept",
         "    iifname @tunnels ip6 daddr @own6 icmpv6 type echo-request accept",
+        *_status(config),
         "    iifname @tunnels counter name refused_input drop",
         "    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } ip6 hoplimit 255 accept",
         "    icmp type echo-request limit rate 10/second accept",
@@ -107,6 +109,14 @@ def _input(config: EgressConfig) -> list[str]:
         f"    ip6 saddr @operators6 tcp dport {config.ssh.port} accept",
         "    counter name refused_input drop",
         "  }",
+    ]
+
+
+def _status(config: EgressConfig) -> list[str]:
+    # At the address of the very tunnel that it came by.
+    own = f"fib daddr . iif type local tcp dport {config.status.port} limit rate {_STATUS_RATE} accept"
+    return [
+        f"    iifname @tunnels {family} daddr @{own_set} {own}" for family, own_set in (("ip", "own"), ("ip6", "own6"))
     ]
 
 

@@ -14,7 +14,7 @@ from egress.errors import CommandFailed
 _LIMIT_S = 10
 
 
-def run(*command: str, stdin: str = "") -> str:
+def run(*command: str, stdin: str = "", limit_s: float = _LIMIT_S) -> str:
     """Runs `command` and gives its standard output; secrets go through `stdin`. Raises `CommandFailed`."""
     shown = shlex.join(command)
     try:
@@ -23,14 +23,14 @@ def run(*command: str, stdin: str = "") -> str:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=_LIMIT_S,
+            timeout=limit_s,
             check=False,
             env=os.environ | {"LC_ALL": "C"},
         )
     except OSError as error:
         raise CommandFailed(f"{shown}: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
-        raise CommandFailed(f"{shown}: no end after {_LIMIT_S} s") from error
+        raise CommandFailed(f"{shown}: no end after {limit_s:g} s") from error
     if done.returncode != 0:
         text = done.stderr.strip().replace("\n", "; ")
         raise CommandFailed(f"{shown}: exit status {done.returncode}: {text}")

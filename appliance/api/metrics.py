@@ -6,6 +6,8 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
+from appliance.model.proof import PerspectiveProofs, Result
+
 # Seconds: from a look-up in the same city to the answer's limit.
 _BUCKETS_S = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -69,6 +71,25 @@ class Metrics:
             *self.duration.lines(name),
         ]
         return ("\n".join(lines) + "\n").encode()
+
+
+def proof_metrics(proofs: Iterable[PerspectiveProofs]) -> bytes:
+    """What the hand-off proofs add to the page."""
+    told = list(proofs)
+    results = [
+        ({"perspective": one.code, "proof": proof.kind, "result": result}, int(proof.result is result))
+        for one in told
+        for proof in one.proofs
+        for result in Result
+    ]
+    withheld = [({"perspective": one.code}, int(one.withheld is not None)) for one in told]
+    lines = [
+        *family("mpic_proof", "gauge", "1 for the result of a hand-off proof.", results),
+        *family(
+            "mpic_perspective_withheld", "gauge", "Whether a hand-off proof stands against a perspective.", withheld
+        ),
+    ]
+    return ("\n".join(lines) + "\n").encode()
 
 
 def family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from appliance.api.draft.response import draft_answer
 from appliance.api.errors import HttpError, Issue, Malformed, Refused
 from appliance.api.http import Handler, HttpRequest, HttpResponse, Routes, json_response
 from appliance.api.json import parse_object
-from appliance.api.metrics import METRICS_TYPE, Metrics
+from appliance.api.metrics import METRICS_TYPE, Metrics, proof_metrics
 from appliance.api.openmpic.request import Terms, parse_request
 from appliance.api.openmpic.response import response_of
 from appliance.api.rov import Rov
@@ -232,6 +232,7 @@ class Api:
         observations = [({"perspective": code, "outcome": outcome}, n) for (code, outcome), n in observed.items()]
         ready = [({"perspective": one.code}, int(one.ready)) for one in (status.primary, *status.perspectives)]
         body = self.metrics.text(observations, ready, quorum_possible=status.readiness.ready)
+        body += proof_metrics(self._view.proofs())
         if self._rov is not None:
             body += await self._rov.metrics()
         return HttpResponse(200, body, (METRICS_TYPE,))

@@ -28,7 +28,11 @@ class Coordinator:
     def __init__(self, socket: Path, timeout_s: float = 30.0) -> None:
         self._socket = socket
         self._client = httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://mpicd", timeout=timeout_s, trust_env=False
+            transport=httpx.HTTPTransport(uds=str(socket)),
+            base_url="http://mpicd",
+            timeout=timeout_s,
+            trust_env=False,
+            headers={"Connection": "close"},  # nobody is there to close it later
         )
 
     def get(self, path: str) -> dict[str, Any]:

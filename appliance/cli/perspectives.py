@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from appliance.cli.context import Invocation, Json, console, plain, print_json
-from appliance.cli.proof import proof_table
+from appliance.cli.proof import proof_table, show_notes
 from appliance.cli.status import kilometres, place_text
 from appliance.model.decision import Row
 from appliance.model.status import PerspectiveSetReport, PolicyStatus
@@ -41,6 +41,7 @@ def _show(report: PerspectiveSetReport) -> None:
     out.print(_shared(report))
     if report.proofs:
         out.print(proof_table(report.proofs))
+        show_notes(out, report.proofs)
     _policy(out, report.policy)
 
 

@@ -55,6 +55,14 @@ def proof_table(proofs: tuple[PerspectiveProofs, ...]) -> Table:
     return table
 
 
+def show_notes(out: Console, proofs: tuple[PerspectiveProofs, ...]) -> None:
+    """What differs and is no fault, a line each."""
+    for one in proofs:
+        for proof in one.proofs:
+            for note in proof.notes:
+                out.print(f"note on {one.code}: {plain(note, 300)}", style="yellow")
+
+
 def _show(out: Console, proofs: PerspectiveProofs, report: PerspectiveSetReport) -> None:
     verdict = Text("corroborates", "green") if proofs.withheld is None else Text("does NOT corroborate", "bold red")
     record = "not recorded yet" if proofs.seq is None else f"record {proofs.seq}, {proofs.hash}"
@@ -63,6 +71,8 @@ def _show(out: Console, proofs: PerspectiveProofs, report: PerspectiveSetReport)
         dated = f"seen {one.at or 'never'}, so since {one.since}"
         out.print(Text.assemble(f"{one.kind}: ", (str(one.result), _STYLE[one.result]), f"  ({dated})"))
         out.print(f"  {plain(one.text, 300)}")
+        for note in one.notes:
+            out.print(f"  note: {plain(note, 300)}", style="yellow")
         for name, value in one.facts:
             out.print(f"    {plain(name)}: {plain(value, 200)}", style="dim")
     for pair in report.distances:

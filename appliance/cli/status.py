@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+
 import msgspec
 import typer
 from rich.table import Table
@@ -56,6 +59,7 @@ def status_view(told: ApplianceStatus) -> list[Table | Text]:
     return [
         table,
         summary,
+        *(line for one in told.perspectives for line in _egress_node(one)),
         *(Text(f"  {plain(line, 300)}", "red") for line in ready.reasons),
         *(Text(f"  {plain(line, 300)}", "yellow") for line in ready.warnings),
     ]
@@ -78,6 +82,31 @@ def _row(one: PerspectiveStatus) -> tuple[str | Text, ...]:
         if last is None
         else f"{last.method} {plain(last.identifier, 40)}: {last.outcome}, {last.elapsed_us / 1000:.1f} ms",
     )
+
+
+def _egress_node(one: PerspectiveStatus) -> Iterator[Text]:
+    """What the node says of itself, which nothing relies on."""
+    said = one.worker.egress if one.worker is not None else None
+    if said is None:
+        return
+    clock = {True: "clock synchronised", False: "clock NOT synchronised", None: "clock unknown"}[
+        said.clock_synchronised
+    ]
+    updates = (
+        "security updates unknown" if said.security_updates is None else f"{said.security_updates} security updates"
+    )
+    parts = [
+        f"mpic-egress {plain(said.version, 20)}",
+        f"Linux {plain(said.kernel, 40)}",
+        f"WireGuard {plain(said.tunnel.backend or 'none', 20)}",
+        clock,
+        updates,
+        "connection table " + ("unknown" if said.conntrack_permille is None else f"{said.conntrack_permille // 10} %"),
+        f"{max(0, int(time.time()) - said.written_s)} s ago",
+    ]
+    yield Text(f"  {one.code}'s egress node: {', '.join(parts)}", "dim")
+    yield from (Text(f"  {one.code}'s egress node: wrong: {plain(line, 200)}", "red") for line in said.problems)
+    yield from (Text(f"  {one.code}'s egress node: {plain(line, 200)}", "yellow") for line in said.warnings)
 
 
 def _tunnel(one: PerspectiveStatus) -> str:

@@ -46,6 +46,7 @@ class WireGuardConfig(_Section):
     """One tunnel. `addresses` are the inner ones of the appliance, `peer_addresses` the egress node's inner ones.
 
     `second_addresses`: the appliance's inner ones with the key of the second slot; without them keys cannot be rotated.
+    `status_port`: where the egress node tells at its inner address how it is; 0: it is not asked.
     """
 
     interface: InterfaceName
@@ -60,6 +61,7 @@ class WireGuardConfig(_Section):
     mtu: Annotated[int, Field(ge=1280, le=1420)] = 1280
     persistent_keepalive_s: Annotated[int, Field(ge=1, le=120)] = 25
     backend: Literal["auto", "kernel", "wireguard-go"] = "auto"
+    status_port: Annotated[int, Field(ge=0, le=65535)] = 51822
 
 
 class EchoConfig(_Section):
@@ -80,9 +82,11 @@ class PlaceAnchorConfig(EchoConfig):
 class RoutingConfig(_Section):
     """Dumps of the global routing table in the form of RIPE's riswhoisdump, one or more, as plain text.
 
-    `max_age_s`: what is older is not believed."""
+    `registry_files`: the registries' extended delegation statistics (`nro-delegated-stats`), for a note where an address is
+    registered in another region than its place's. `max_age_s`: what is older is not believed."""
 
     files: Annotated[tuple[Path, ...], Field(min_length=1)]
+    registry_files: tuple[Path, ...] = ()
     max_age_s: Annotated[int, Field(ge=60)] = 172_800
 
 
@@ -212,9 +216,9 @@ class EvidenceConfig(_Section):
 
 class TimeLimits(_Section):
     """Seconds. `check_s`: one perspective's whole check. `straggler_s`: how long a known decision waits for late
-    observations at least; longer where it took long to be known, or where a perspective is far away. `answer_s`: the whole
-    answer, always; CA software gives up at 10 s. `anchor_valid_s`: how long what an outside anchor saw counts while no anchor answers.
-    `place_interval_s`: how often times to authenticated anchors are taken."""
+    observations at least; longer where it took long to be known, or where a perspective is far away. `answer_s`: the
+    whole answer, always; CA software gives up at 10 s. `anchor_valid_s`: how long what an outside anchor saw counts while
+    no anchor answers. `place_interval_s`: how often times to authenticated anchors are taken."""
 
     check_s: Annotated[float, Field(gt=0, le=30)] = 8.0
     straggler_s: Annotated[float, Field(ge=0, le=10)] = 1.0

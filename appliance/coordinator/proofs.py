@@ -22,6 +22,7 @@ from appliance.policy import proofs as single
 from appliance.policy.fleet import Fleet, Pair, place_of
 from appliance.policy.places import LEAST_ANCHORS, Claims, PlaceVerdict, judge_pairs, judge_places
 from appliance.policy.proofs import Expected, RoutingTable
+from appliance.policy.rir import region_of
 
 _LOOK_INTERVAL_S = 0.25
 # What was proven grows old although nobody says anything new.
@@ -212,6 +213,7 @@ class Proofs:
                 for fact in (
                     (str(proof.kind), f"{proof.result}: {proof.text}"),
                     *((f"{proof.kind} {name}", value) for name, value in proof.facts),
+                    *((f"{proof.kind} note", note) for note in proof.notes),
                 )
             ),
         )
@@ -230,8 +232,8 @@ class Proofs:
         return now - datetime.fromisoformat(at).astimezone(UTC) <= self._valid
 
 
-def _summary(proofs: tuple[Proof, ...]) -> list[tuple[ProofKind, Result]]:
-    return [(proof.kind, proof.result) for proof in proofs]
+def _summary(proofs: tuple[Proof, ...]) -> list[tuple[ProofKind, Result, tuple[str, ...]]]:
+    return [(proof.kind, proof.result, proof.notes) for proof in proofs]
 
 
 def _expected(settings: Settings) -> dict[str, Expected]:
@@ -239,13 +241,15 @@ def _expected(settings: Settings) -> dict[str, Expected]:
     found = {}
     if primary.kind == "local":
         addresses = tuple(str(interface.ip) for interface in primary.addresses)
-        found[primary.code] = Expected(primary.code, False, addresses, primary.origin_asn, "", (), None)
+        rir = region_of(primary.place.country)
+        found[primary.code] = Expected(primary.code, False, addresses, primary.origin_asn, "", (), None, rir)
     return found | {one.code: _of_remote(one) for one in settings.perspectives}
 
 
 def _of_remote(one: PerspectiveConfig) -> Expected:
     addresses = tuple(str(address) for address in one.egress_addresses)
-    return Expected(one.code, True, addresses, one.origin_asn, one.provider, one.upstreams, one.attested_on)
+    rir = region_of(one.place.country)
+    return Expected(one.code, True, addresses, one.origin_asn, one.provider, one.upstreams, one.attested_on, rir)
 
 
 def _claims(settings: Settings, fleet: Fleet) -> Claims:

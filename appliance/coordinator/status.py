@@ -16,7 +16,7 @@ from appliance.coordinator.drains import Drains
 from appliance.coordinator.proofs import UNOPPOSED, Proofs
 from appliance.evidence.record import utc_text
 from appliance.model.place import Rir, Site
-from appliance.model.proof import Apartness
+from appliance.model.proof import Apartness, PerspectiveProofs
 from appliance.model.status import (
     ApplianceStatus,
     Distance,
@@ -138,8 +138,12 @@ class StatusView:
             ),
             shared=tuple(self._shared()),
             policy=self._policy(),
-            proofs=() if self._proofs is None else self._proofs.all(),
+            proofs=self.proofs(),
         )
+
+    def proofs(self) -> tuple[PerspectiveProofs, ...]:
+        """The hand-off proofs of every perspective that has a worker."""
+        return () if self._proofs is None else self._proofs.all()
 
     def _down(self, code: str) -> str | None:
         """Why `code` could not corroborate now: it cannot be asked, or its place is not proven."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from appliance.model.egress import EgressStatus
 from appliance.model.proof import Measured
 
 
@@ -15,6 +16,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     `root_anchor_problem`: why the resolver does not validate the root's keys; None where it does, or nothing is known.
     `confined`: it is in the published namespace, with its own interface alone. `path_up`: the far end answered in at least
     one of the last rounds. `measured`: times to authenticated anchors on the path as it is now, None before there are any.
+    `egress`: what the egress node says of itself, None where it said nothing; for people alone.
     """
 
     perspective: str
@@ -28,3 +30,4 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     confined: bool = True
     path_up: bool = True
     measured: Measured | None = None
+    egress: EgressStatus | None = None

@@ -53,7 +53,8 @@ class Result(StrEnum):
 
 class Proof(msgspec.Struct, frozen=True):
     """One proof of one perspective. `text` says in words what holds, or what failed. `at`: RFC 3339 UTC or a date, when it
-    was last seen so, None = never. `since`: when the result became what it is. `facts`: names and values behind it."""
+    was last seen so, None = never. `since`: when the result became what it is. `facts`: names and values behind it. `notes`: what
+    differs and is no fault."""
 
     kind: ProofKind
     result: Result
@@ -61,6 +62,7 @@ class Proof(msgspec.Struct, frozen=True):
     at: str | None = None
     since: str = ""
     facts: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def stands_against(self) -> bool:

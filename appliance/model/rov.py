@@ -210,9 +210,19 @@ class VrpStatus(msgspec.Struct, frozen=True):
     problem: str
 
 
+class BeaconSeen(msgspec.Struct, frozen=True):
+    """The newest round over one IP version in which some perspective saw a beacon do what it is there for: with a pair, its
+    invalid prefix answered; with a cover, either site did. Its routes had the states that they should have. `at`: RFC 3339
+    UTC."""
+
+    version: int
+    at: str
+    perspective: str
+
+
 class BeaconStatus(msgspec.Struct, frozen=True):
     """One configured beacon. `last_verified`: ISO date, None = not verified since it was listed. `dead`: IP versions over
-    which no perspective that reached it before does now."""
+    which no perspective that reached it before does now. `seen`: what this appliance itself saw of it, within its windows."""
 
     name: str
     operator: str
@@ -221,6 +231,7 @@ class BeaconStatus(msgspec.Struct, frozen=True):
     source: str
     last_verified: str | None
     dead: tuple[int, ...]
+    seen: tuple[BeaconSeen, ...] = ()
 
 
 class RovReport(msgspec.Struct, frozen=True):

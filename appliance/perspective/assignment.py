@@ -13,6 +13,7 @@ class Assignment(msgspec.Struct, frozen=True):
 
     `far_addresses`: who answers echo requests at the other end of the path, the egress node's inner addresses or the
     site's gateways. `probe_mtu`: the size of the larger echo request in octets, None where only a small one is sent.
+    `status_port`: where the egress node tells how it is, None where it is not asked.
     `far_must_answer`: whether a far end that has never answered means that the path is down; a site's gateway may filter.
     """
 
@@ -23,6 +24,7 @@ class Assignment(msgspec.Struct, frozen=True):
     far_must_answer: bool
     probe_mtu: int | None
     egress_addresses: frozenset[str]
+    status_port: int | None = None
 
     @property
     def versions(self) -> frozenset[int]:
@@ -67,4 +69,5 @@ def _remote(settings: Settings, perspective: PerspectiveConfig) -> Assignment:
         far_must_answer=True,
         probe_mtu=wireguard.mtu,
         egress_addresses=frozenset(str(address) for address in perspective.egress_addresses),
+        status_port=wireguard.status_port or None,
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from appliance.config.schema import TimeLimits
+from appliance.model.egress import EgressStatus
 from appliance.model.health import WorkerStatus
 from appliance.model.observation import CheckError, Fault
 from appliance.model.proof import Measured
@@ -33,7 +34,7 @@ class Health:
 
     `changed` is called with each new status, `broken` soon after the path broke, if only for a moment: what is in flight
     cannot corroborate any more. `asks` is the resolver, `control_socket` its control, `measured` gives the latest times to
-    authenticated anchors.
+    authenticated anchors, and `egress` what the egress node says of itself; readiness depends on neither.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Health:
         changed: Callable[[WorkerStatus], None],
         broken: Callable[[], None],
         measured: Callable[[], Measured | None] = lambda: None,
+        egress: Callable[[], EgressStatus | None] = lambda: None,
     ) -> None:
         self._assignment = assignment
         self._limits = limits
@@ -58,6 +60,7 @@ class Health:
         self._changed = changed
         self._broken = broken
         self._measured = measured
+        self._egress = egress
         self._path = PathState(must_answer=assignment.far_must_answer)
         self._path_problem = "no answer from the far end of the path yet"
         self._resolver_problem: str | None = None
@@ -139,6 +142,7 @@ class Health:
             confined=not view.findings.excess,
             path_up=view.intact and self._path.up,
             measured=self._measured(),
+            egress=self._egress(),
         )
 
     def _reasons(self, view: View) -> tuple[str, ...]:

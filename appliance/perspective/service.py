@@ -28,6 +28,7 @@ from appliance.perspective.confinement import (
     own_namespace,
     socket_findings,
 )
+from appliance.perspective.egress_status import EgressWatch
 from appliance.perspective.guard import Guard
 from appliance.perspective.health import Health
 from appliance.perspective.links import LinkWatch
@@ -71,13 +72,15 @@ async def serve_perspective(settings: Settings, assignment: Assignment, guard: G
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     round_trips = RoundTrips(assignment, echo_anchors(settings, assignment), lambda: _intact_epoch(guard))
-    health, worker, server = await _open(settings, assignment, guard, round_trips)
+    egress = EgressWatch(assignment, lambda: guard.look().intact)
+    health, worker, server = await _open(settings, assignment, guard, round_trips, egress)
     _on_readable(guard.fileno(), health.notice)
     watching = asyncio.create_task(health.run())
     alive = asyncio.create_task(_keep_watchdog(health))
     measuring = asyncio.create_task(round_trips.run(settings.limits.place_interval_s, health.notice))
+    asking = asyncio.create_task(egress.run(health.notice))
     told_to_stop = asyncio.create_task(stop.wait())
-    await asyncio.wait({watching, measuring, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({watching, measuring, asking, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)
     stopping()
     loop.remove_reader(guard.fileno())
     health.stop()
@@ -86,17 +89,18 @@ async def serve_perspective(settings: Settings, assignment: Assignment, guard: G
     server.close()
     for task in (alive, told_to_stop):
         task.cancel()
-    if measuring.done():
-        measuring.result()
+    for task in (measuring, asking):
+        if task.done():
+            task.result()
     if watching.done():
         watching.result()
         raise NamespaceReplaced("another namespace was published in place of the one that this worker is in")
-    watching.cancel()
-    measuring.cancel()
+    for task in (watching, measuring, asking):
+        task.cancel()
 
 
 async def _open(
-    settings: Settings, assignment: Assignment, guard: Guard, round_trips: RoundTrips
+    settings: Settings, assignment: Assignment, guard: Guard, round_trips: RoundTrips, egress: EgressWatch
 ) -> tuple[Health, Worker, Server]:
     egress_addresses = _Late()
     control_socket = resolver_paths(settings, assignment.code).control_socket
@@ -132,6 +136,7 @@ async def _open(
         changed=lambda status: server.broadcast(Status(status)),
         broken=worker.broken,
         measured=round_trips.measured,
+        egress=egress.said,
     )
     server = await serve(
         settings.worker_socket(assignment.code),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
 from appliance.model.health import WorkerStatus
+from appliance.model.place import Rir
 from appliance.model.proof import Measured, Proof, ProofKind, Result
 from appliance.model.tunnel import TunnelState, TunnelStatus
 from appliance.policy.places import LEAST_ANCHORS, PlaceVerdict
@@ -15,7 +16,8 @@ from appliance.policy.routing import Routes, longest_match
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What is configured of one perspective. `tunnelled` is False for the primary, whose AS may be unknown (None)."""
+    """What is configured of one perspective. `tunnelled` is False for the primary, whose AS may be unknown (None). `rir`: of its
+    place's country."""
 
     code: str
     tunnelled: bool
@@ -24,15 +26,21 @@ class Expected:
     provider: str
     upstreams: tuple[int, ...]
     attested_on: date | None
+    rir: Rir | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RoutingTable:
-    """The routes to the egress addresses. `at`: RFC 3339 UTC, of the oldest file; `problem`: why they cannot be used."""
+    """The routes to the egress addresses. `at`: RFC 3339 UTC, of the oldest file; `problem`: why they cannot be used.
+
+    `registries`: where each egress address is registered, as far as that is known; `registries_problem`: why it is not.
+    """
 
     at: str | None = None
     problem: str | None = None
     routes: Routes = field(default_factory=dict)
+    registries: Mapping[str, Rir] = field(default_factory=dict)
+    registries_problem: str | None = None
 
 
 def exit_address(expected: Expected, worker: WorkerStatus | None, *, asked: bool) -> Proof:
@@ -62,7 +70,7 @@ def origin(expected: Expected, table: RoutingTable | None) -> Proof:
         return Proof(kind, Result.NOT_CONFIGURED, "no origin AS is configured")
     if table.problem is not None:
         return Proof(kind, Result.MISSING, table.problem, table.at)
-    wrong, facts = [], []
+    wrong, facts, notes = [], [], tuple(_registry_notes(expected, table))
     for address in expected.egress_addresses:
         match = longest_match(address, table.routes)
         if match is None:
@@ -74,8 +82,19 @@ def origin(expected: Expected, table: RoutingTable | None) -> Proof:
         if expected.origin_asn not in asns:
             wrong.append(f"{address} is in {told}, not AS{expected.origin_asn}")
     if wrong:
-        return Proof(kind, Result.FAILED, "; ".join(wrong), table.at, facts=tuple(facts))
-    return Proof(kind, Result.VALID, f"AS{expected.origin_asn} originates its addresses", table.at, facts=tuple(facts))
+        return Proof(kind, Result.FAILED, "; ".join(wrong), table.at, facts=tuple(facts), notes=notes)
+    text = f"AS{expected.origin_asn} originates its addresses"
+    return Proof(kind, Result.VALID, text, table.at, facts=tuple(facts), notes=notes)
+
+
+def _registry_notes(expected: Expected, table: RoutingTable) -> Iterator[str]:
+    """The region follows from the place; who registered an address there may be at home elsewhere."""
+    if table.registries_problem is not None:
+        yield table.registries_problem
+    for address in expected.egress_addresses:
+        registry = table.registries.get(address)
+        if registry is not None and expected.rir is not None and registry is not expected.rir:
+            yield f"{address} is registered at {registry}; its place is in the region of {expected.rir}"
 
 
 def place(

@@ -14,8 +14,10 @@ from rich.table import Table
 
 from appliance.config import TimeLimits
 from tests.bench.cpu import resident_mb
+from tests.bench.crowd import GOOD, HOSTILE, crowd_run
 from tests.bench.evidence import CONCURRENCY, EvidenceCost, evidence_cost
 from tests.bench.measure import CHECKS, Figures, appliance_run, floor_run, lab_running
+from tests.conformance import EXTRA
 from tests.lab.appliance import Appliance
 from tests.lab.lab import Lab
 
@@ -29,17 +31,19 @@ def main() -> int:
     """0: measured, and every answer was right; 1: some were not."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=6.0, help="length of each run (default %(default)s)")
+    parser.add_argument("--crowd", action="store_true", help="only good names beside hostile ones")
     parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
     options = parser.parse_args()
     out = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-    with Lab():
+    with Lab(EXTRA):
         appliance = Appliance(lambda text: print(f"appliance: {text}", file=sys.stderr, flush=True))
         appliance.up(_PRODUCTION)
-        document = _measure(appliance, options.seconds, out)
+        document = {"runs": []} if options.crowd else _measure(appliance, options.seconds, out)
+        document["crowd"] = [_crowd(appliance, check, options.seconds, out) for check in CHECKS]
     options.output.parent.mkdir(exist_ok=True)
     options.output.write_text(json.dumps(document, indent=2) + "\n")
     out.print(f"written to {options.output}")
-    return 1 if any(run["wrong"] for run in document["runs"]) else 0
+    return 1 if any(run["wrong"] for run in [*document["runs"], *document["crowd"]]) else 0
 
 
 def _measure(appliance: Appliance, seconds: float, out: Console) -> dict[str, Any]:
@@ -82,6 +86,17 @@ def _show_evidence(cost: EvidenceCost, out: Console) -> None:
         table.add_row(name, "  ".join(f"{run.per_second:.0f}" for run in turns), f"{used:.2f}")
     out.print(table)
     out.print(f"median throughput with durable evidence: {cost.throughput_share:.0%} of that with a store in memory")
+
+
+def _crowd(appliance: Appliance, check: str, seconds: float, out: Console) -> dict[str, Any]:
+    _say(f"{check}: {GOOD} in flight, alone and beside {HOSTILE} hostile names")
+    crowd = crowd_run(appliance, check, seconds)
+    out.print(
+        f"{check}: {GOOD} good names in flight, p95 {crowd.quiet_p95_ms:.0f} ms alone and {crowd.p95_ms:.0f} ms beside"
+        f" {HOSTILE} hostile ones ({crowd.ratio:.2f} times); {crowd.good} good and {crowd.hostile} hostile answers,"
+        f" {crowd.wrong} wrong; workers at most {crowd.most_worker_mb:.0f} MB"
+    )
+    return asdict(crowd) | {"ratio": crowd.ratio}
 
 
 def _with_dead(appliance: Appliance, seconds: float, out: Console) -> list[dict[str, Any]]:

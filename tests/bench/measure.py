@@ -7,7 +7,7 @@ import itertools
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -55,12 +55,18 @@ def lab_running() -> list[Process]:
     return processes(lab_processes.inside([*topology.namespaces(), *topology.appliance_namespaces().values()]))
 
 
+def fresh_names() -> Callable[[int], str]:
+    """The n-th of names that were never asked before."""
+    run = f"r{next(_fresh)}"
+    return lambda number: f"n{number}.{run}.bench.lab"
+
+
 def appliance_run(appliance: Appliance, check: str, concurrency: int, seconds: float) -> Figures:
     """`concurrency` requests in flight for `seconds`, each for a name that was never asked before."""
-    run = f"r{next(_fresh)}"
+    names = fresh_names()
 
     def body(number: int) -> bytes:
-        return as_json(_request(check, f"n{number}.{run}.bench.lab"))
+        return as_json(request(check, names(number)))
 
     meter = Meter(lab_running())
     meter.start()
@@ -115,7 +121,8 @@ def floor_run(appliance: Appliance, check: str, seconds: float, window: int) -> 
     return float(client_ms + resolver_ms / lookups * len(clients))
 
 
-def _request(check: str, name: str) -> dict[str, object]:
+def request(check: str, name: str) -> dict[str, object]:
+    """The body of a request that passes for every name of `fresh_names`."""
     if check == "caa":
         return {"check_type": "caa", "domain_or_ip_target": name}
     parameters = {"validation_method": check}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
+from tests.conformance.row import PASS, Row, caa, dcv
 from tests.e2e.asking import KEY_AUTHORIZATION, TOKEN
 from tests.hostile.addresses import TLS
 
-PASS: Final = "pass"
 _SHA256: Final = sha256(KEY_AUTHORIZATION.encode()).digest()
 DIGEST: Final = urlsafe_b64encode(_SHA256).rstrip(b"=").decode()
 HEX_DIGEST: Final = _SHA256.hex()
@@ -18,45 +17,21 @@ ACCOUNT: Final = "https://ca.example/acct/1"
 VALUE: Final = "the-value"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """`expected`: `PASS`, or the API's `error_type` of every perspective; `rule` in words, `source` where it is written."""
-
-    rule: str
-    source: str
-    target: str
-    request: dict[str, Any]
-    expected: str
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """The request's JSON document."""
-        return self.request | {"domain_or_ip_target": self.target}
-
-
-def _dcv(method: str, **parameters: Any) -> dict[str, Any]:
-    return {"check_type": "dcv", "dcv_check_parameters": {"validation_method": method, **parameters}}
-
-
-def _caa(**parameters: Any) -> dict[str, Any]:
-    return {"check_type": "caa", "caa_check_parameters": parameters}
-
-
 def _change(rdtype: str, **parameters: Any) -> dict[str, Any]:
-    return _dcv("dns-change", challenge_value=VALUE, dns_record_type=rdtype, **parameters)
+    return dcv("dns-change", challenge_value=VALUE, dns_record_type=rdtype, **parameters)
 
 
 def _no(method: str) -> str:
     return f"validation:{method}"
 
 
-_HTTP_01 = _dcv("acme-http-01", token=TOKEN, key_authorization=KEY_AUTHORIZATION)
-_DNS_01 = _dcv("acme-dns-01", key_authorization_hash=DIGEST)
-_DELEGATED = _dcv("acme-dns-01", key_authorization_hash=DIGEST, delegation_target="account-1.validation.ca.test")
-_ACCOUNT_01 = _dcv("dns-account-01", key_authorization_hash=DIGEST, acme_account_url=ACCOUNT)
-_ALPN = _dcv("acme-tls-alpn-01", key_authorization_hash=HEX_DIGEST)
-_PERSISTENT = _dcv("dns-persistent", issuer_domain_names=["ca.example"], expected_account_uri=ACCOUNT)
-_WEBSITE = _dcv("website-change", http_token_path="file.txt", challenge_value=VALUE)
+_HTTP_01 = dcv("acme-http-01", token=TOKEN, key_authorization=KEY_AUTHORIZATION)
+_DNS_01 = dcv("acme-dns-01", key_authorization_hash=DIGEST)
+_DELEGATED = dcv("acme-dns-01", key_authorization_hash=DIGEST, delegation_target="account-1.validation.ca.test")
+_ACCOUNT_01 = dcv("dns-account-01", key_authorization_hash=DIGEST, acme_account_url=ACCOUNT)
+_ALPN = dcv("acme-tls-alpn-01", key_authorization_hash=HEX_DIGEST)
+_PERSISTENT = dcv("dns-persistent", issuer_domain_names=["ca.example"], expected_account_uri=ACCOUNT)
+_WEBSITE = dcv("website-change", http_token_path="file.txt", challenge_value=VALUE)
 _EMAIL = "admin@check.test"
 _PHONE = "+1 555 0100".replace(" ", "-")
 
@@ -68,6 +43,7 @@ _HTTP: Final = (
     Row("trailing white space is stripped", "RFC 8555 8.3", "space.check.test", _HTTP_01, PASS),
     Row("nothing else is", "RFC 8555 8.3", "plainmiss.check.test", _HTTP_01, _no("acme-http-01")),
     Row("a body need not be text", "RFC 8555 8.3", "binary.check.test", _HTTP_01, _no("acme-http-01")),
+    Row("it may come in many packets", "RFC 9112 6", "pieces.hostile.check.test", _HTTP_01, PASS),
     Row("the final status is 2xx", "BR 3.2.2.4.19", "other.check.test", _HTTP_01, _no("acme-http-01")),
     Row("302 to https is followed", "BR 3.2.2.4.19", "redir.check.test", _HTTP_01, PASS),
     Row("303 is not", "BR 3.2.2.4.19", "redir303.check.test", _HTTP_01, _no("acme-http-01")),
@@ -154,105 +130,105 @@ _CONTACTS: Final = (
         "contactemail, local part exactly",
         "BR A.1.1",
         "contact.check.test",
-        _dcv("contact-email-caa", challenge_value="Admin@CHECK.test"),
+        dcv("contact-email-caa", challenge_value="Admin@CHECK.test"),
         PASS,
     ),
     Row(
         "another local part",
         "BR A.1.1",
         "contact.check.test",
-        _dcv("contact-email-caa", challenge_value=_EMAIL),
+        dcv("contact-email-caa", challenge_value=_EMAIL),
         _no("contact-email-caa"),
     ),
     Row(
         "contactemail climbs",
         "RFC 8659 3",
         "www.contact.check.test",
-        _dcv("contact-email-caa", challenge_value="Admin@check.test"),
+        dcv("contact-email-caa", challenge_value="Admin@check.test"),
         PASS,
     ),
-    Row("contact in TXT", "BR A.2.1", "contact.check.test", _dcv("contact-email-txt", challenge_value=_EMAIL), PASS),
+    Row("contact in TXT", "BR A.2.1", "contact.check.test", dcv("contact-email-txt", challenge_value=_EMAIL), PASS),
     Row(
         "contact in TXT does not climb",
         "BR A.2.1",
         "www.contact.check.test",
-        _dcv("contact-email-txt", challenge_value=_EMAIL),
+        dcv("contact-email-txt", challenge_value=_EMAIL),
         _no("contact-email-txt"),
     ),
-    Row("contactphone", "BR A.1.2", "contact.check.test", _dcv("contact-phone-caa", challenge_value="+15550100"), PASS),
-    Row("phone in TXT", "BR A.2.2", "contact.check.test", _dcv("contact-phone-txt", challenge_value=_PHONE), PASS),
+    Row("contactphone", "BR A.1.2", "contact.check.test", dcv("contact-phone-caa", challenge_value="+15550100"), PASS),
+    Row("phone in TXT", "BR A.2.2", "contact.check.test", dcv("contact-phone-txt", challenge_value=_PHONE), PASS),
     Row(
         "another number",
         "BR A.2.2",
         "contact.check.test",
-        _dcv("contact-phone-txt", challenge_value="+15550101"),
+        dcv("contact-phone-txt", challenge_value="+15550101"),
         _no("contact-phone-txt"),
     ),
     Row(
         "an address points to the name",
         "BR 3.2.2.5.3",
         "198.18.20.80",
-        _dcv("reverse-address-lookup", challenge_value="Web.check.test"),
+        dcv("reverse-address-lookup", challenge_value="Web.check.test"),
         PASS,
     ),
     Row(
         "it points to another",
         "BR 3.2.2.5.3",
         "198.18.20.80",
-        _dcv("reverse-address-lookup", challenge_value="x.check.test"),
+        dcv("reverse-address-lookup", challenge_value="x.check.test"),
         _no("reverse-address-lookup"),
     ),
 )
 _CAA: Final = (
-    Row("issue permits", "RFC 8659 4.2", "issue.check.test", _caa(), PASS),
-    Row("a name below", "RFC 8659 3", "a.b.issue.check.test", _caa(), PASS),
-    Row("nothing up to the root", "RFC 8659 3", "web.check.test", _caa(), PASS),
-    Row('issue ";" forbids', "RFC 8659 4.2", "forbid.check.test", _caa(), _no("caa")),
-    Row("one of two permits", "RFC 8659 4.2", "both.check.test", _caa(), PASS),
-    Row("another issuer's name", "RFC 8659 4.2", "issue.check.test", _caa(caa_domains=["x.example"]), _no("caa")),
-    Row("a malformed value forbids", "RFC 8659 4.2", "malformed.check.test", _caa(), _no("caa")),
-    Row("unknown and critical forbids", "RFC 8659 4.1", "critical.check.test", _caa(), _no("caa")),
-    Row("unknown, not critical, does not", "RFC 8659 4.1", "noncritical.check.test", _caa(), PASS),
-    Row("issuewild alone leaves others free", "RFC 8659 4.3", "wildonly.check.test", _caa(), PASS),
-    Row("issuewild forbids wildcards", "RFC 8659 4.3", "*.wildonly.check.test", _caa(), _no("caa")),
-    Row("issuewild goes before issue", "RFC 8659 4.3", "*.wild.check.test", _caa(), PASS),
-    Row("tags in any case", "RFC 8659 4.1", "tag.check.test", _caa(), PASS),
-    Row("accounturi, given", "RFC 8657 3", "account.check.test", _caa(account_uri=ACCOUNT), PASS),
-    Row("accounturi, none given", "RFC 8657 3", "account.check.test", _caa(), _no("caa")),
-    Row("validationmethods, given", "RFC 8657 4", "method.check.test", _caa(validation_method="dns-01"), PASS),
+    Row("issue permits", "RFC 8659 4.2", "issue.check.test", caa(), PASS),
+    Row("a name below", "RFC 8659 3", "a.b.issue.check.test", caa(), PASS),
+    Row("nothing up to the root", "RFC 8659 3", "web.check.test", caa(), PASS),
+    Row('issue ";" forbids', "RFC 8659 4.2", "forbid.check.test", caa(), _no("caa")),
+    Row("one of two permits", "RFC 8659 4.2", "both.check.test", caa(), PASS),
+    Row("another issuer's name", "RFC 8659 4.2", "issue.check.test", caa(caa_domains=["x.example"]), _no("caa")),
+    Row("a malformed value forbids", "RFC 8659 4.2", "malformed.check.test", caa(), _no("caa")),
+    Row("unknown and critical forbids", "RFC 8659 4.1", "critical.check.test", caa(), _no("caa")),
+    Row("unknown, not critical, does not", "RFC 8659 4.1", "noncritical.check.test", caa(), PASS),
+    Row("issuewild alone leaves others free", "RFC 8659 4.3", "wildonly.check.test", caa(), PASS),
+    Row("issuewild forbids wildcards", "RFC 8659 4.3", "*.wildonly.check.test", caa(), _no("caa")),
+    Row("issuewild goes before issue", "RFC 8659 4.3", "*.wild.check.test", caa(), PASS),
+    Row("tags in any case", "RFC 8659 4.1", "tag.check.test", caa(), PASS),
+    Row("accounturi, given", "RFC 8657 3", "account.check.test", caa(account_uri=ACCOUNT), PASS),
+    Row("accounturi, none given", "RFC 8657 3", "account.check.test", caa(), _no("caa")),
+    Row("validationmethods, given", "RFC 8657 4", "method.check.test", caa(validation_method="dns-01"), PASS),
     Row(
         "validationmethods, another",
         "RFC 8657 4",
         "method.check.test",
-        _caa(validation_method="tls-alpn-01"),
+        caa(validation_method="tls-alpn-01"),
         _no("caa"),
     ),
-    Row("a doubled accounturi", "RFC 8657 3", "doubled.check.test", _caa(account_uri=ACCOUNT), _no("caa")),
-    Row("issuemail permits", "RFC 9495 3", "mail.check.test", _caa(certificate_type="s-mime"), PASS),
-    Row("issuemail forbids", "RFC 9495 3", "nomail.check.test", _caa(certificate_type="s-mime"), _no("caa")),
-    Row("issue is not for S/MIME", "RFC 9495 3", "forbid.check.test", _caa(certificate_type="s-mime"), PASS),
-    Row("a CNAME's RRset counts", "RFC 8659 3", "caaalias.check.test", _caa(), PASS),
-    Row("its target's parent does not", "RFC 8659 3", "caaaliasbelow.check.test", _caa(), PASS),
-    Row("a failure is refusal", "BR 3.2.2.8", "x.glue.check.test", _caa(), "target:dns.servfail"),
+    Row("a doubled accounturi", "RFC 8657 3", "doubled.check.test", caa(account_uri=ACCOUNT), _no("caa")),
+    Row("issuemail permits", "RFC 9495 3", "mail.check.test", caa(certificate_type="s-mime"), PASS),
+    Row("issuemail forbids", "RFC 9495 3", "nomail.check.test", caa(certificate_type="s-mime"), _no("caa")),
+    Row("issue is not for S/MIME", "RFC 9495 3", "forbid.check.test", caa(certificate_type="s-mime"), PASS),
+    Row("a CNAME's RRset counts", "RFC 8659 3", "caaalias.check.test", caa(), PASS),
+    Row("its target's parent does not", "RFC 8659 3", "caaaliasbelow.check.test", caa(), PASS),
+    Row("a failure is refusal", "BR 3.2.2.8", "x.glue.check.test", caa(), "target:dns.servfail"),
     Row(
         "bogus is refusal, whatever is asked",
         "BR 3.2.2.8",
         "www.bogus.example",
-        _caa(allow_lookup_failure=True),
+        caa(allow_lookup_failure=True),
         "target:dns.bogus",
     ),
     Row(
         "silent servers, permission not asked for",
         "BR 3.2.2.8",
         "x.silent.hostile.check.test",
-        _caa(),
+        caa(),
         "target:dns.timeout",
     ),
     Row(
         "permission by failure: Insecure, retried, outside",
         "BR 3.2.2.8",
         "x.glue.check.test",
-        _caa(allow_lookup_failure=True),
+        caa(allow_lookup_failure=True),
         PASS,
     ),
 )

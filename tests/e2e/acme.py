@@ -97,23 +97,14 @@ def acme_ca(lab: Lab, appliance: Appliance) -> Iterator[AcmeCa]:
             argv = [str(_VENV / "python"), "-c", _SERVE, str(EXAMPLE)]
             argv += [str(topology.PRIMARY.host_address.v4), str(_PORT), str(directory / "tls.pem")]
             # Its group is what lets it ask the appliance.
-            drop = [
-                "setpriv",
-                f"--reuid={_USER}",
-                f"--regid={_USER}",
-                f"--groups={USERS['api_group']}",
-                "--no-new-privs",
-                "--",
-            ]
+            command = processes.unprivileged(argv, _USER, [USERS["api_group"]])
             environment = {
                 "PATH": os.environ["PATH"],
                 "ACME_SRV_CONFIGFILE": str(directory / "acme_srv.cfg"),
                 "MPIC_SOCKET": str(appliance.settings.api.socket),
             }
             namespace = topology.PRIMARY.namespace
-            process = processes.popen(
-                namespace, [*drop, *argv], stdout=output, stderr=output, env=environment, cwd=directory
-            )
+            process = processes.popen(namespace, command, stdout=output, stderr=output, env=environment, cwd=directory)
         try:
 
             def answers() -> bool:

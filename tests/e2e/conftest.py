@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.conformance import EXTRA
 from tests.hostile.service import Hostile, hostile_servers
 from tests.lab import Lab
 from tests.lab.appliance import Appliance
 
 CACHE_MAX_TTL_S = 2
-EXTRA = Path(__file__).parents[1] / "conformance" / "extra"
 CA_ZONE = "ca.test"
 
 

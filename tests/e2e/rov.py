@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import signal
 from collections.abc import Iterator
@@ -11,12 +10,26 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from tests.e2e.coordinator import start, with_keys
 from tests.lab import Lab, bird, rpki, topology, wait_until
 from tests.lab.appliance import ROOT, Appliance
 
 ROUNDS = 10
 STATE_FILE = ROOT / "state" / "coordinator" / "rov.json"
 INVALID = {site.host.split("-")[0]: site.address for site in topology.BEACON_SITES if "invalid" in site.host}
+
+# What the table `rov` of the lab's configuration has where a test does not say otherwise.
+SETTINGS = {
+    "policy": '"warn"',
+    "schedule": "false",
+    "interval_s": "2400.0",
+    "valid_limit_s": "3.0",
+    "invalid_limit_s": "2.0",
+}
+WINDOW = 10
+_MOST_ROUNDS = 40
+_UNCOUNTED = {"lost", "unwitnessed", "ambiguous", "roa", "source", "stale-vrps"}
+_AGAINST = {"reached", "exposed", "ambiguous", "roa", "source", "stale-vrps"}
 
 Verdicts = dict[tuple[str, int], str]
 
@@ -26,23 +39,8 @@ def restart(appliance: Appliance, *, forget: bool = False, **keys: str) -> None:
     appliance.kill("mpicd", signal.SIGTERM)
     if forget:
         STATE_FILE.unlink(missing_ok=True)
-    lines = appliance.config.read_text().splitlines()
-    start = lines.index("[rov]")
-    for key, value in keys.items():
-        lines = [line for line in lines if not line.startswith(f"{key} = ")]
-        lines.insert(start + 1, f"{key} = {value}")
-    appliance.config.write_text("\n".join(lines) + "\n")
-    appliance.start_coordinator()
-    wait_until(lambda: answers(appliance), 30, "the coordinator answers again", 0.1)
-    appliance.wait_for(set(appliance.codes))
-
-
-def answers(appliance: Appliance) -> bool:
-    """Whether the coordinator answers, whatever it says of its readiness."""
-    try:
-        return appliance.ask("GET", "/healthz").status_code == 200
-    except (OSError, http.client.HTTPException):
-        return False
+    appliance.config.write_text(with_keys(appliance.config.read_text(), "rov", keys))
+    start(appliance)
 
 
 def measure(appliance: Appliance, *codes: str, rounds: int = ROUNDS) -> Verdicts:
@@ -61,13 +59,57 @@ def report(appliance: Appliance) -> dict[str, Any]:
 
 def why(*codes: str) -> list[str]:
     """The rounds that did not count, for whoever reads of a failure."""
-    saved = json.loads(STATE_FILE.read_text())
     return [
-        f"{one['perspective']} IPv{one['version']} {each['beacon']}: {each['result']} {each.get('detail', '')}"
-        for one in saved
-        for each in one["rounds"]
-        if one["perspective"] in codes and each["result"] in {"lost", "unwitnessed", "ambiguous", "roa", "source"}
+        f"{code} IPv{version} {each['beacon']}: {each['result']} {each.get('detail', '')}"
+        for (code, version), rounds in _rounds().items()
+        for each in rounds
+        if code in codes and each["result"] in _UNCOUNTED
     ]
+
+
+def _rounds() -> dict[tuple[str, int], list[dict[str, Any]]]:
+    """Every round that is kept, the oldest first, by perspective and IP version."""
+    return {(one["perspective"], one["version"]): one["rounds"] for one in json.loads(STATE_FILE.read_text())}
+
+
+def has_full_window(code: str, version: int) -> bool:
+    """Whether enough rounds speak for FILTERING: of each pair, a window's blocked ones since anything spoke against it, and
+    six among its newest ten, lost ones included."""
+    rounds = _rounds()[code, version]
+    against = max((at for at, one in enumerate(rounds) if one["result"] in _AGAINST), default=-1)
+    fresh = [one["beacon"] for one in rounds[against + 1 :] if one["result"] == "blocked"]
+    newest = {name: [one["result"] for one in rounds if one["beacon"] == name][-WINDOW:] for name in INVALID}
+    return all(fresh.count(name) >= WINDOW and newest[name].count("blocked") >= 6 for name in INVALID)
+
+
+def rises(appliance: Appliance, code: str) -> int:
+    """Measures until `code` is FILTERING over both IP versions, each with exactly the round that completes its window.
+
+    Returns how many rounds it took. What a busy machine or a lossy path lost does not count, and is printed.
+    """
+    waiting = {4, 6}
+    for number in range(1, _MOST_ROUNDS + 1):
+        found = measure(appliance, code, rounds=1)
+        risen = {version for version in (4, 6) if found[code, version] == "FILTERING"}
+        due = {version for version in waiting if has_full_window(code, version)}
+        assert risen & waiting == due, (number, why(code), report(appliance))
+        waiting -= risen
+        if found == both(code, "FILTERING"):
+            print(f"{code}: FILTERING after {number} rounds; not counted: {why(code)}")
+            return number
+    raise AssertionError(f"{code} is not FILTERING after {_MOST_ROUNDS} rounds; not counted: {why(code)}")
+
+
+def falls(appliance: Appliance, code: str) -> None:
+    """Measures until one round has reached an invalid prefix: by that very round no IP version is FILTERING that it was of."""
+    for _ in range(_MOST_ROUNDS):
+        found = measure(appliance, code, rounds=1)
+        reached = [version for version in (4, 6) if any(one["result"] == "reached" for one in _rounds()[code, version])]
+        assert [version for version in reached if found[code, version] == "FILTERING"] == [], why(code)
+        if reached == [4, 6]:
+            return
+        print(f"{code}: no invalid prefix was reached: {why(code)}")
+    raise AssertionError(f"{code} reached nothing: {why(code)}")
 
 
 def in_force(appliance: Appliance) -> Verdicts:

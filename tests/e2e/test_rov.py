@@ -10,7 +10,22 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.asking import KEY_AUTHORIZATION, TOKEN, corroborating, decide, http_01
-from tests.e2e.rov import INVALID, both, family, in_force, measure, report, restart, ruleset, says, validating, why
+from tests.e2e.rov import (
+    INVALID,
+    SETTINGS,
+    both,
+    falls,
+    family,
+    in_force,
+    measure,
+    report,
+    restart,
+    rises,
+    ruleset,
+    says,
+    validating,
+    why,
+)
 from tests.lab import Lab, rpki, topology, wait_until
 from tests.lab.appliance import Appliance
 
@@ -34,20 +49,24 @@ EVERYBODY_V4 = "type filter hook forward priority 0; ip daddr {{ {v4} }} {verdic
 def forgotten(appliance: Appliance) -> Iterator[None]:
     """Other tests know nothing of verdicts."""
     yield
-    restart(appliance, forget=True, policy='"warn"', schedule="false", interval_s="2400.0")
+    restart(appliance, forget=True, **SETTINGS)
 
 
 @pytest.fixture(autouse=True)
 def unmeasured(appliance: Appliance) -> None:
     """Every test begins without verdicts, with the lab's own settings."""
-    restart(appliance, forget=True, policy='"warn"', schedule="false", interval_s="2400.0")
+    restart(appliance, forget=True, **SETTINGS)
 
 
 @pytest.fixture
-def roas() -> Iterator[None]:
-    """Whatever a test publishes, the topology's ROAs are back after it."""
+def roas(lab: Lab) -> Iterator[None]:
+    """Whatever a test publishes, the topology's ROAs are back after it, and so are the routes that follow from them."""
+    before = [lab.who_answers(address) for address in INVALID.values()]
     yield
     rpki.publish(topology.roas())
+    wait_until(
+        lambda: [lab.who_answers(address) for address in INVALID.values()] == before, 30, "routes follow the ROAs"
+    )
 
 
 def invalid_addresses(version: int) -> str:
@@ -140,13 +159,24 @@ def test_silence_everywhere_is_not_filtering(appliance: Appliance) -> None:
     assert found == both("syd", "INCONCLUSIVE")
 
 
-def test_loss_of_thirty_percent_never_makes_a_wrong_verdict(lab: Lab, appliance: Appliance) -> None:
+@pytest.mark.timeout(900)
+def test_loss_of_thirty_percent_takes_more_rounds_and_changes_no_verdict(lab: Lab, appliance: Appliance) -> None:
+    """Each packet is lost with 30 %, either way. In 3.5 s a connection has three tries, of which one succeeds with 87 %: so
+    three of four rounds count, and enough of them give each path the verdict of its topology; until then it has none."""
+    restart(appliance, valid_limit_s="3.5", invalid_limit_s="3.5")
+    measure(appliance, "zrh", rounds=1)  # it reaches every beacon, and is asked where one is unreachable
     lossy = "type filter hook forward priority 0; numgen random mod 100 < 30 drop;"
-    with ruleset(lab, "gru-lab", lossy), ruleset(lab, "syd-lab", lossy):
-        found = measure(appliance, "gru", "syd", rounds=8)
+    with ruleset(lab, "syd-lab", lossy):
+        rises(appliance, "syd")
     for version in (4, 6):
-        assert found["gru", version] in {"NOT_FILTERING", "INCONCLUSIVE"}
-        assert found["syd", version] in {"FILTERING", "INCONCLUSIVE"}
+        assert says(appliance, "syd", version) | {"cover": ""} == {"alpha": "blocked", "beta": "blocked", "cover": ""}
+        assert {change["verdict"] for change in family(appliance, "syd", version)["history"]} == {"FILTERING"}
+    with ruleset(lab, "gru-lab", lossy):
+        wait_until(
+            lambda: measure(appliance, "gru", rounds=1) == both("gru", "NOT_FILTERING"), 300, "gru is NOT_FILTERING"
+        )
+    for version in (4, 6):
+        assert {change["verdict"] for change in family(appliance, "gru", version)["history"]} == {"NOT_FILTERING"}
 
 
 @pytest.mark.usefixtures("roas")
@@ -165,28 +195,20 @@ def test_a_roa_flip_downgrades_within_one_round(appliance: Appliance) -> None:
     assert says(appliance, "ams", 6)["alpha"] == "roa"
 
 
-def _rises(appliance: Appliance, code: str) -> None:
-    """FILTERING by the round that completes the window; one that a busy machine lost does not count, and is made again."""
-    for _ in range(6):
-        if (risen := measure(appliance, code, rounds=1)) == both(code, "FILTERING"):
-            break
-    assert risen == both(code, "FILTERING"), why(code)
-
-
 def test_an_upstream_change_downgrades_within_one_round_and_takes_a_full_window_back(
     lab: Lab, appliance: Appliance
 ) -> None:
-    measure(appliance, "nyc")
-    _rises(appliance, "nyc")
+    assert lab.who_answers(INVALID["alpha"])["nyc"] == (None, None), "the network is as the topology says"
+    rises(appliance, "nyc")
     with validating(lab, "liberty", v4=False, v6=False, ends={"nyc": ("alpha-lab", "alpha-lab")}):
-        fallen = measure(appliance, "nyc", rounds=1)
-        assert "FILTERING" not in fallen.values()
+        falls(appliance, "nyc")
         assert measure(appliance, "nyc") == both("nyc", "NOT_FILTERING"), family(appliance, "nyc", 4)
-    assert "FILTERING" not in measure(appliance, "nyc", rounds=9).values()
-    _rises(appliance, "nyc")
-    changes = family(appliance, "nyc", 4)["history"]
-    assert changes[0]["verdict"] == changes[-1]["verdict"] == "FILTERING"
-    assert all(change["seq"] is not None for change in changes)
+    assert rises(appliance, "nyc") >= 10
+    for version in (4, 6):
+        changes = [change["verdict"] for change in family(appliance, "nyc", version)["history"]]
+        assert [at for at, verdict in enumerate(changes) if verdict == "FILTERING"] == [0, len(changes) - 1]
+        assert len(changes) > 2
+        assert all(change["seq"] is not None for change in family(appliance, "nyc", version)["history"])
 
 
 def test_with_require_a_hijack_on_an_invalid_route_is_not_corroborated_by_who_does_not_filter(
@@ -224,9 +246,12 @@ def mpicctl(appliance: Appliance, *words: str) -> subprocess.CompletedProcess[st
 
 
 def test_mpicctl_measures_shows_and_attests(appliance: Appliance) -> None:
+    assert mpicctl(appliance, "beacons").returncode == 1, "none was seen to work yet"
     done = mpicctl(appliance, "run", "ams")
     assert (done.returncode, "FILTERING (strong)" in done.stdout) == (0, True), (done.stdout, why("ams"))
     assert mpicctl(appliance, "run", "gru", "--rounds", "1").returncode == 1
+    beacons = mpicctl(appliance, "beacons")
+    assert (beacons.returncode, beacons.stdout.count(" by ")) == (0, 6), beacons.stdout
     shown = mpicctl(appliance, "show", "ams")
     assert shown.returncode == 0
     assert "AS64503" in shown.stdout

@@ -12,6 +12,14 @@ ZONE: Final = "hostile.check.test"
 """Delegated to `DNS` by `tests/conformance/extra/zones/check.test.zone`."""
 
 DNS: Final = host(6, 53)
+SERVERS: Final[dict[str, Address]] = {
+    kind: host(6, 54 + index)
+    for index, kind in enumerate(
+        ("silent", "mute", "dead", "garbage", "wrong-id", "tcp-stall", "tcp-close", "truncated", "refused")
+    )
+}
+"""Zones below `ZONE` with a name server of their own, which does as their first label says to every question: what
+resolvers learn of one that is bad must not be held against the others."""
 WEB: Final = host(6, 10)
 """Every name of the zone that has no other address; behaves as the request's Host says."""
 
@@ -20,7 +28,8 @@ TLS: Final[dict[str, Address]] = {
     for index, name in enumerate(
         (
             "tls-stall", "tls-garbage", "tls-then-stall", "tls-many-names", "tls-reset", "tls-drip", "alpn",
-            "alpn-digest", "alpn-names", "alpn-lax", "alpn-address", "alpn-issued", "alpn-none",
+            "alpn-digest", "alpn-names", "alpn-lax", "alpn-address", "alpn-issued", "alpn-none", "tls-renegotiate",
+            "tls-endless-head", "tls-endless-names",
         )
     )
 }  # fmt: skip
@@ -46,3 +55,14 @@ SPECIAL: Final[dict[str, str]] = {
     "s-documentation": "3fff::1",
 }
 """Names whose only address is special-purpose."""
+
+
+def kind_of(name: str) -> str:
+    """The label of a name just below `ZONE`, by which servers behave; "" for any other name."""
+    below, found, _ = name.lower().rstrip(".").rpartition(f".{ZONE}")
+    return below.rpartition(".")[2] if found else ""
+
+
+def attached() -> list[Address]:
+    """Every address that the servers listen on."""
+    return [DNS, *SERVERS.values(), WEB, *TLS.values()]

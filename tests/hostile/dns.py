@@ -1,10 +1,9 @@
-"""The hostile name server: ordinary addresses for most names, and misbehaviour by the first or second label."""
+"""The hostile name servers: ordinary addresses for most names, misbehaviour by their kind (`addresses.kind_of`)."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import time
+import struct
 from functools import cache
 from typing import Final, cast
 
@@ -12,24 +11,31 @@ import dns.exception
 import dns.flags
 import dns.message
 import dns.name
-import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
-from tests.hostile.addresses import DNS, SPECIAL, TLS, WEB, ZONE
+from tests.hostile.addresses import DNS, SERVERS, SPECIAL, TLS, WEB, ZONE, kind_of
+from tests.lab.model import Address
 
 _ORIGIN: Final = dns.name.from_text(ZONE)
-_FORGOTTEN_S: Final = 3.0
+_SILENT: Final = ("silent", "mute", "dead")
+_QR: Final = 0x8000
+_AA: Final = 0x0400
+_TC: Final = 0x0200
+_REFUSED: Final = 5
 _CAA_VALUES: Final = (
     "a" * 60, "ca.example;" + "a" * 49, "ca.example; " + "a=" * 24, " " * 60, ";" * 60, "ca.example; a=" + "%" * 46,
 )  # fmt: skip
 
 
-_LONG: Final[dict[tuple[str, str], list[str]]] = {
-    ("many", "TXT"): [f'"{number:05} {"x" * 20}"' for number in range(1200)],
+_LONG: Final[dict[tuple[str, str], list[bytes]]] = {
+    ("many", "TXT"): [bytes([len(str(number))]) + str(number).encode() for number in range(3000)],
+    ("caa-long", "CAA"): [b"\x00\x05issue" + b"ca.example; " + b"a=b;" * 14000],
+}
+"""RDATA by kind of name and type of record, of what dnspython would be slow to make."""
+_SHORT: Final[dict[tuple[str, str], list[str]]] = {
     ("forged", "TXT"): ['"x"'],
     ("caa-values", "CAA"): [f'0 issue "{value}"' for value in _CAA_VALUES],
-    ("caa-long", "CAA"): [f'0 issue "ca.example; {"a=b;" * 14000}"'],
 }
 """Records by kind of name and type of record."""
 
@@ -51,49 +57,55 @@ def _alias(name: dns.name.Name, kind: str) -> str | None:
     return None
 
 
+class HangUp(Exception):
+    """To end the TCP connection instead of an answer."""
+
+
+class BadServer:
+    """Answers every question as its kind says, by the bytes alone: resolvers ask such servers again and again."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def answer(self, wire: bytes, asker: str, *, tcp: bool) -> bytes | None:  # noqa: ARG002 -- as `NameServer.answer`
+        """The answer to one query; None for silence. Raises `HangUp`."""
+        if self._kind in _SILENT or (self._kind == "tcp-stall" and tcp):
+            return None
+        if self._kind == "tcp-close" and tcp:
+            raise HangUp
+        if self._kind == "garbage":
+            return wire[:2] + b"\xff" * 200
+        if self._kind == "wrong-id":
+            return _bare(bytes([wire[0], wire[1] ^ 0xFF]) + wire[2:], _QR | _AA)
+        return _bare(wire, _QR | _REFUSED if self._kind == "refused" else _QR | _AA | _TC)
+
+
 class NameServer:
     """Answers for `ZONE`. What changes does so for each asker apart."""
 
     def __init__(self) -> None:
-        self._asked_s: dict[str, float] = {}
+        self._asked: set[tuple[str, dns.name.Name]] = set()
 
     def answer(self, wire: bytes, asker: str, *, tcp: bool) -> bytes | None:
         """The answer to one query; None for silence."""
-        try:
-            query = dns.message.from_wire(wire)
-            question = query.question[0]
-        except (dns.exception.DNSException, IndexError):
+        query = _query(wire)
+        if query is None:
             return None
-        if not question.name.is_subdomain(_ORIGIN):
-            return None
-        labels = [label.decode("latin-1").lower() for label in question.name.relativize(_ORIGIN).labels]
-        kind = labels[-1] if labels else ""
-        if kind == "silent" or (kind == "tcp-stall" and tcp):
-            return None
-        if kind == "garbage":
-            return wire[:2] + os.urandom(200)
-        return self._message(query, kind, asker, tcp=tcp)
-
-    def _message(self, query: dns.message.Message, kind: str, asker: str, *, tcp: bool) -> bytes:
-        if kind in {"many", "tcp-stall"} and not tcp:
-            response = dns.message.make_response(query)
-            response.flags |= dns.flags.TC | dns.flags.AA
-        elif kind == "refused":
-            response = dns.message.make_response(query)
-            response.set_rcode(dns.rcode.REFUSED)
-        else:
-            response = self._ordinary(query, kind, asker)
-        if kind == "wrong-id":
-            response.id ^= 0xFF
-        return response.to_wire(max_size=65535)
+        kind = kind_of(query.question[0].name.to_text())
+        if kind in SERVERS:
+            return _referral(query, kind).to_wire()
+        long = _LONG.get((kind, dns.rdatatype.to_text(query.question[0].rdtype)))
+        if long is not None:
+            return _with_rdata(query, long) if tcp else _bare(wire, _QR | _AA | _TC)
+        return self._ordinary(query, kind, asker).to_wire(max_size=65535)
 
     def _ordinary(self, query: dns.message.Message, kind: str, asker: str) -> dns.message.Message:
         response = dns.message.make_response(query)
         response.flags |= dns.flags.AA
         question = query.question[0]
         name, rdtype = question.name, dns.rdatatype.to_text(question.rdtype)
-        for owner, kind_of, data in self._records(name, kind, rdtype, asker):
-            response.answer.append(_rrset(owner, kind_of, tuple(data)))
+        for owner, type_of, data in self._records(name, kind, rdtype, asker):
+            response.answer.append(_rrset(owner, type_of, tuple(data)))
         if kind == "forged":
             # Nobody asked for these; a resolver that keeps them answers others with them.
             for victim in ("web.check.test.", "check.test."):
@@ -110,28 +122,64 @@ class NameServer:
         alias = _alias(name, kind)
         if alias is not None:
             return [(name, "CNAME", [f"{alias}.{ZONE}."])]
-        long = _LONG.get((kind, rdtype))
-        if long is not None:
-            return [(name, rdtype, long)]
-        addresses = self._addresses(kind, rdtype, asker)
+        short = _SHORT.get((kind, rdtype))
+        if short is not None:
+            return [(name, rdtype, short)]
+        addresses = self._addresses(name, kind, rdtype, asker)
         return [(name, rdtype, addresses[rdtype])] if addresses.get(rdtype) else []
 
-    def _addresses(self, kind: str, rdtype: str, asker: str) -> dict[str, list[str]]:
+    def _addresses(self, name: dns.name.Name, kind: str, rdtype: str, asker: str) -> dict[str, list[str]]:
         if kind in SPECIAL:
             address = SPECIAL[kind]
             return {"AAAA" if ":" in address else "A": [address]}
         if kind == "changing":
-            return {"A": [self._changing(asker)]} if rdtype == "A" else {}
+            return {"A": [self._changing(name, asker)]} if rdtype == "A" else {}
         own = DNS if kind == "ns" else TLS.get(kind, WEB)
         return {"A": [str(own.v4)], "AAAA": [str(own.v6)]}
 
-    def _changing(self, asker: str) -> str:
-        """The server's own address to who has not asked lately, then loopback."""
-        now_s = time.monotonic()
-        good = now_s - self._asked_s.get(_network(asker), -_FORGOTTEN_S) >= _FORGOTTEN_S
-        if good:
-            self._asked_s[_network(asker)] = now_s
-        return str(WEB.v4) if good else "127.0.0.1"
+    def _changing(self, name: dns.name.Name, asker: str) -> str:
+        """The web server's address the first time, loopback ever after."""
+        before = (_network(asker), name) in self._asked
+        self._asked.add((_network(asker), name))
+        return "127.0.0.1" if before else str(WEB.v4)
+
+
+def _bare(wire: bytes, flags: int) -> bytes:
+    """Header and question of the answer to a query, and no more."""
+    end = 12
+    while wire[end]:
+        end += 1 + wire[end]
+    return wire[:2] + struct.pack("!HHHHH", flags, 1, 0, 0, 0) + wire[12 : end + 5]
+
+
+def _query(wire: bytes) -> dns.message.Message | None:
+    """A query about `ZONE`; None for anything else."""
+    try:
+        query = dns.message.from_wire(wire)
+        return query if query.question[0].name.is_subdomain(_ORIGIN) else None
+    except (dns.exception.DNSException, IndexError):
+        return None
+
+
+def _with_rdata(query: dns.message.Message, long: list[bytes]) -> bytes:
+    """The answer with these records of the type asked."""
+    question = query.question[0]
+    head = struct.pack("!HHHHHH", query.id, _QR | _AA, 1, len(long), 0, 0)
+    asked = question.name.to_digestable() + struct.pack("!HH", question.rdtype, 1)
+    # Each owner is a pointer to the question's name.
+    records = [struct.pack("!HHHIH", 0xC00C, question.rdtype, 1, 0, len(rdata)) + rdata for rdata in long]
+    return head + asked + b"".join(records)
+
+
+def _referral(query: dns.message.Message, kind: str) -> dns.message.Message:
+    """To the name server of the zone of `kind`."""
+    response = dns.message.make_response(query)
+    zone = dns.name.from_text(f"{kind}.{ZONE}")
+    server = dns.name.from_text("ns", zone)
+    response.authority.append(dns.rrset.from_text(zone, 3600, "IN", "NS", server.to_text()))
+    for rdtype, address in (("A", SERVERS[kind].v4), ("AAAA", SERVERS[kind].v6)):
+        response.additional.append(dns.rrset.from_text(server, 3600, "IN", rdtype, str(address)))
+    return response
 
 
 def _network(asker: str) -> str:
@@ -140,7 +188,7 @@ def _network(asker: str) -> str:
 
 
 class _Udp(asyncio.DatagramProtocol):
-    def __init__(self, server: NameServer) -> None:
+    def __init__(self, server: NameServer | BadServer) -> None:
         self._server = server
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -153,9 +201,13 @@ class _Udp(asyncio.DatagramProtocol):
 
 
 async def start() -> None:
-    """Listen on port 53, UDP and TCP."""
-    server = NameServer()
+    """Listen on port 53, UDP and TCP, at every address."""
+    await _listen(NameServer(), DNS)
+    for kind, address in SERVERS.items():
+        await _listen(BadServer(kind), address)
 
+
+async def _listen(server: NameServer | BadServer, address: Address) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
@@ -165,10 +217,9 @@ async def start() -> None:
                 if answer is not None:
                     writer.write(len(answer).to_bytes(2, "big") + answer)
                     await writer.drain()
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, IndexError, asyncio.IncompleteReadError, HangUp):
             writer.close()
 
-    loop = asyncio.get_running_loop()
-    for one in DNS:
-        await loop.create_datagram_endpoint(lambda: _Udp(server), (str(one), 53))
+    for one in address:
+        await asyncio.get_running_loop().create_datagram_endpoint(lambda: _Udp(server), (str(one), 53))
         await asyncio.start_server(serve, str(one), 53)

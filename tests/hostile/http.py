@@ -1,14 +1,17 @@
-"""What the hostile web servers do, by the first label of the request's Host."""
+"""What the hostile web servers do, by the kind of the name in the request's Host (`addresses.kind_of`)."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
-from tests.hostile.addresses import SPECIAL, ZONE
+from tests.e2e.asking import KEY_AUTHORIZATION
+from tests.hostile.addresses import ZONE, kind_of
 
 Behaviour = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -33,7 +36,7 @@ LOCATIONS: Final = {
     "to-port": f"http://good.{ZONE}:8080/",
     "to-scheme": "gopher://good/",
 }
-"""Redirects that must not be followed, by the first label of Host."""
+"""Redirects that must not be followed, by the kind of Host."""
 
 
 async def drip(writer: asyncio.StreamWriter) -> None:
@@ -52,11 +55,12 @@ async def stall(writer: asyncio.StreamWriter, first: bytes = b"") -> None:
 
 
 async def endless(writer: asyncio.StreamWriter, first: bytes, again: bytes) -> None:
-    """Say `first`, then `again` for ever."""
+    """Say `first`, then `again` for as long as the client listens."""
     writer.write(first)
-    while True:
+    while not writer.is_closing():
         writer.write(again)
         await writer.drain()
+        await asyncio.sleep(0)  # `drain` lets nobody else run where there is room, as over a lost TLS connection
 
 
 async def say(writer: asyncio.StreamWriter, text: bytes) -> None:
@@ -71,11 +75,25 @@ async def redirect(writer: asyncio.StreamWriter, location: str) -> None:
     await say(writer, head.encode("latin-1"))
 
 
+def abort(writer: asyncio.StreamWriter) -> None:
+    """End the connection with RST, whatever was read of it."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
 async def reset(writer: asyncio.StreamWriter) -> None:
-    """End the connection with RST in the middle of the head."""
+    """RST in the middle of the head."""
     writer.write(b"HTTP/1.1 200")
     await writer.drain()
-    writer.transport.abort()
+    abort(writer)
+
+
+async def pieces(writer: asyncio.StreamWriter) -> None:
+    """An answer that is right, in many packets."""
+    for byte in _OK + b"Content-Length: %d\r\n\r\n" % len(KEY_AUTHORIZATION) + KEY_AUTHORIZATION.encode():
+        writer.write(bytes([byte]))
+        await writer.drain()
+        await asyncio.sleep(0.001)
 
 
 _BOMB: Final = gzip.compress(bytes(10_000_000))
@@ -87,6 +105,7 @@ _REDIRECTS: Final[dict[str, Behaviour]] = {
 BEHAVIOURS: Final[dict[str, Behaviour]] = {
     **_REDIRECTS,
     "good": partial(say, text=_OK + b"Content-Length: 4\r\n\r\ngood"),
+    "pieces": pieces,
     "drip": drip,
     "stall-head": stall,
     "stall-in-head": partial(stall, first=_OK + b"X: y\r\n"),
@@ -115,25 +134,22 @@ BEHAVIOURS: Final[dict[str, Behaviour]] = {
 ENDLESS_REDIRECTS: Final = ("chain", "changing")
 """To themselves, at another path each time; the second one's address is another on the way."""
 
+HARMLESS: Final = ("good", "pieces")
+"""Those of `BEHAVIOURS` that do nothing wrong."""
+
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """One connection: reads the request's head, then behaves as Host says."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
-        host = next((line[5:].strip().lower() for line in lines if line.lower().startswith("host:")), "")
-        label = host.partition(".")[0]
-        if label in ENDLESS_REDIRECTS:
+        kind = kind_of(next((line[5:].strip() for line in lines if line.lower().startswith("host:")), ""))
+        if kind in ENDLESS_REDIRECTS:
             number = int(lines[0].split(" ")[1].rpartition("/")[2] or 0) if "/n/" in lines[0] else 0
             await redirect(writer, f"/n/{number + 1}")
         else:
-            await BEHAVIOURS.get(label, BEHAVIOURS["good"])(writer)
+            await BEHAVIOURS.get(kind, BEHAVIOURS["good"])(writer)
     except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
         pass
     finally:
         writer.close()
-
-
-def names() -> list[str]:
-    """Every first label that a check of `acme-http-01` may be sent to; none of them may pass."""
-    return [*ENDLESS_REDIRECTS, *BEHAVIOURS, *SPECIAL]

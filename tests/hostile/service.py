@@ -7,44 +7,50 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-from tests.hostile.addresses import DNS, NAMESPACE, TLS, WEB
+from tests.hostile.addresses import NAMESPACE, attached
 from tests.lab import netns, processes, state, wait_until
 from tests.lab.wait import NotReachedError
 
 ROOT = Path(__file__).parents[2]
 
 
+KINDS: Final = ("dns", "web")
+
+
 class Hostile:
     """The running servers. `log` is what they complained of."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        self.process = process
+    def __init__(self, processes: list[subprocess.Popen[bytes]], log: Path) -> None:
+        self.processes = processes
         self.log = log
 
 
 @contextmanager
 def hostile_servers() -> Iterator[Hostile]:
     """In the lab that is up: addresses, then servers; both gone afterwards."""
-    addresses = [DNS, WEB, *TLS.values()]
-    for address in addresses:
-        netns.attach(NAMESPACE, address)
-    ready, log = state.directory("hostile") / "ready", state.directory("log") / "hostile.log"
-    ready.unlink(missing_ok=True)
+    netns.attach(NAMESPACE, *attached())
+    log = state.directory("log") / "hostile.log"
+    running = Hostile([], log)
+    ready = {kind: state.directory("hostile") / kind for kind in KINDS}
     with log.open("ab") as output:
-        argv = [sys.executable, "-m", "tests.hostile", str(ready)]
-        process = processes.popen(NAMESPACE, argv, stdout=output, stderr=output, cwd=ROOT)
+        for kind, file in ready.items():
+            file.unlink(missing_ok=True)
+            argv = [sys.executable, "-m", "tests.hostile", kind, str(file)]
+            running.processes.append(processes.popen(NAMESPACE, argv, stdout=output, stderr=output, cwd=ROOT))
 
     def listening() -> bool:
-        if process.poll() is not None:
+        if any(process.poll() is not None for process in running.processes):
             raise NotReachedError(log.read_text())
-        return ready.exists()
+        return all(file.exists() for file in ready.values())
 
     try:
         wait_until(listening, 30, "the hostile servers")
-        yield Hostile(process, log)
+        yield running
     finally:
-        process.terminate()
-        process.wait(10)
-        for address in addresses:
-            netns.detach(NAMESPACE, address)
+        for process in running.processes:
+            process.terminate()
+        for process in running.processes:
+            process.wait(10)
+        netns.detach(NAMESPACE, *attached())

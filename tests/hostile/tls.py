@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -14,8 +15,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.conformance.table import HEX_DIGEST
+from tests.hostile import renegotiate
 from tests.hostile.addresses import TLS, ZONE
-from tests.hostile.http import FOREVER_S
+from tests.hostile.http import BEHAVIOURS, FOREVER_S, abort
 from tests.unit.net.certificates import Certificate, acme_identifier, certificate, server_context
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -36,7 +38,7 @@ async def _garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 async def _reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read(1)
-    writer.transport.abort()
+    abort(writer)
 
 
 async def _drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -48,8 +50,15 @@ async def _drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await asyncio.sleep(1)
 
 
+async def _endless_head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        await BEHAVIOURS["endless-head"](writer)
+
+
 RAW: Final[dict[str, Serve]] = {"tls-stall": _stall, "tls-garbage": _garbage, "tls-reset": _reset, "tls-drip": _drip}
 """Those that never come to the end of a handshake."""
+SECURED: Final[dict[str, Serve]] = {"tls-endless-head": _endless_head}
+"""What is done behind a handshake, where it is not just silence."""
 
 
 def contexts(directory: Path) -> dict[str, ssl.SSLContext]:
@@ -77,11 +86,14 @@ def contexts(directory: Path) -> dict[str, ssl.SSLContext]:
         "alpn-address": challenge("alpn-address"),
         "alpn-issued": challenge("alpn-issued", signed_by=ec.generate_private_key(ec.SECP256R1())),
         "alpn-none": challenge("alpn-none"),
-        "tls-many-names": challenge("tls-many-names", also=3000),
-        "tls-then-stall": challenge("tls-then-stall"),
+        # What OpenSSL takes for a certificate at most is 100 KiB: one on either side of it.
+        "tls-many-names": challenge("tls-many-names", also=2500),
+        "tls-endless-names": challenge("tls-endless-names", also=10_000),
     }
+    plain = ("tls-then-stall", "tls-endless-head")
+    certificates |= {name: challenge(name) for name in plain}
     return {
-        name: server_context(one, directory, alpn=None if name in ("alpn-none", "tls-then-stall") else _ALPN)
+        name: server_context(one, directory, alpn=None if name in ("alpn-none", *plain) else _ALPN)
         for name, one in certificates.items()
     }
 
@@ -89,7 +101,9 @@ def contexts(directory: Path) -> dict[str, ssl.SSLContext]:
 async def start(directory: Path) -> None:
     """Listen on port 443 of every address of `TLS`."""
     secured = contexts(directory)
+    renegotiating = partial(renegotiate.serve, renegotiate.context(certificate([x509.DNSName(ZONE)])))
+    serving: dict[str, Serve] = {**RAW, **SECURED, "tls-renegotiate": renegotiating}
     for name, address in TLS.items():
-        serve = partial(RAW.get(name, _stall))
+        serve = partial(serving.get(name, _stall))
         for one in address:
             await asyncio.start_server(serve, str(one), 443, ssl=secured.get(name))

@@ -223,16 +223,11 @@ class Appliance:
     def _start(
         self, name: str, argv: Sequence[str], namespace: str, uid: int | None = None, groups: Sequence[int] = ()
     ) -> None:
-        # As a unit does: own user, no capabilities, no way to get any.
-        drop = [] if uid is None else [
-            "setpriv", f"--reuid={uid}", f"--regid={uid}",
-            f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups",
-            "--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--no-new-privs", "--",
-        ]  # fmt: skip
+        command = argv if uid is None else processes.unprivileged(argv, uid, groups)
         environment = {key: value for key, value in os.environ.items() if key in ("PATH", "LANG")}
         with (state.directory("log") / f"{name}.log").open("ab") as log:
             self._processes[name] = processes.popen(
-                namespace, [*drop, *argv], stdout=log, stderr=log, env=environment, cwd=Path("/")
+                namespace, command, stdout=log, stderr=log, env=environment, cwd=Path("/")
             )
 
 

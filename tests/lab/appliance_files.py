@@ -49,6 +49,7 @@ class KeyPair:
 def write_all(root: Path, extra: Mapping[str, Mapping[str, Any]] | None = None, delays: Delays | None = None) -> Path:
     """Make keys and files below `root`; the path of `appliance.toml`. `extra`: keys that are added to the file's tables."""
     state.write_text(routing_file(), routing_dump())
+    state.write_text(registry_file(), registry_dump())
     keys = state.directory("appliance", "keys", mode=0o700)
     peers = []
     for index, egress in enumerate(topology.EGRESSES):
@@ -102,6 +103,24 @@ def _side(host: str, name: str, asn: int, number: int) -> dict[str, Any]:
 def routing_file() -> Path:
     """The whole routing table of the lab, as route collectors see it."""
     return state.STATE_DIR / "riswhoisdump"
+
+
+def registry_file() -> Path:
+    """Where the addresses of the lab's perspectives are registered."""
+    return state.STATE_DIR / "nro-delegated-stats"
+
+
+def registry_dump() -> str:
+    """It in the form of the registries' extended statistics. Johannesburg's IPv4 addresses are registered in Europe."""
+    registries = {"CH": "ripencc", "NL": "ripencc", "US": "arin", "BR": "lacnic", "ZA": "afrinic"}
+    lines = ["2|nro|20261121|2|19821101|20261121|+0000\n"]
+    for site in (topology.PRIMARY, *topology.EGRESSES):
+        country, v4, v6 = site.place.country, site.address.v4, site.address.v6
+        here = registries.get(country, "apnic")
+        elsewhere = "ripencc" if site.code == "jnb" else here
+        lines.append(f"{elsewhere}|{country}|ipv4|{v4}|1|20100101|assigned|{site.code}|e-stats\n")
+        lines.append(f"{here}|{country}|ipv6|{v6}|128|20100101|assigned|{site.code}|e-stats\n")
+    return "".join(lines)
 
 
 def routing_dump() -> str:
@@ -175,7 +194,7 @@ def _appliance(root: Path, perspectives: list[dict[str, Any]]) -> dict[str, Any]
         },
         "targets": {"special_purpose_exceptions": list(EXCEPTIONS), "user_agent": "mpic-appliance (lab)"},
         "anchors": [{"url": f"http://{anchor.host}/"} for anchor in topology.ANCHORS],
-        "routing": {"files": [routing_file()]},
+        "routing": {"files": [routing_file()], "registry_files": [registry_file()]},
         "caa": {"issuer_domains": [topology.CA_DOMAIN]},
         # The lab is to run on any machine, also where nothing synchronises the clock.
         "clock": {"require_synchronised": False},

@@ -78,14 +78,18 @@ def delete(names: Iterable[str]) -> None:
         ip_batch(lines)
 
 
-def attach(namespace: str, address: Address) -> None:
-    """Let the machine answer at `address`."""
-    ip_batch([f"addr replace {address.v4}/32 dev lo", f"addr replace {address.v6}/128 dev lo"], namespace)
+def attach(namespace: str, *addresses: Address) -> None:
+    """Let the machine answer at `addresses`."""
+    ip_batch([f"addr replace {one} dev lo" for one in _on_loopback(addresses)], namespace)
 
 
-def detach(namespace: str, address: Address) -> None:
+def detach(namespace: str, *addresses: Address) -> None:
     """Undo `attach`."""
-    ip_batch([f"addr del {address.v4}/32 dev lo", f"addr del {address.v6}/128 dev lo"], namespace)
+    ip_batch([f"addr del {one} dev lo" for one in _on_loopback(addresses)], namespace)
+
+
+def _on_loopback(addresses: Iterable[Address]) -> list[str]:
+    return [one for address in addresses for one in (f"{address.v4}/32", f"{address.v6}/128")]
 
 
 def _write_sysctls(namespace: str) -> None:

@@ -24,6 +24,7 @@ LIMITS = {
     "mpic-wg@.service": 20,
     "mpic-tunneld.service": 50,
     "mpic-egress.service": 50,
+    "mpic-egress-status.service": 20,
     "mpic-feed.service": 20,
     "mpic-echo.service": 20,
 }
@@ -73,7 +74,7 @@ def test_systemd_takes_every_unit(tmp_path: Path, generator: ModuleType, documen
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(0o755)
     names = ["mpic.target", "mpicd.service", "mpic-tunneld.service", "mpic-egress.service", "mpic-egress.timer"]
-    names += ["mpic-feed.service", "mpic-feed.timer", "mpic-echo.service"]
+    names += ["mpic-egress-status.service", "mpic-feed.service", "mpic-feed.timer", "mpic-echo.service"]
     names += [f"mpic-{kind}@ams.service" for kind in ("perspective", "resolver")] + ["mpic-wg@wg-ams.service"]
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", "--recursive-errors=yes", f"--root={tmp_path}", *names],

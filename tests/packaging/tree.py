@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,23 +20,23 @@ _PACKAGES: Final = (
 )  # fmt: skip
 
 
-def debian() -> Path:
+def debian(packages: Sequence[str] = _PACKAGES) -> Path:
     """The tree; made with debootstrap, from the sources that this machine's apt uses, where it is not there yet."""
-    name = f"{_SUITE}-{hashlib.sha256(' '.join(_PACKAGES).encode()).hexdigest()[:12]}"
+    name = f"{_SUITE}-{hashlib.sha256(' '.join(packages).encode()).hexdigest()[:12]}"
     CACHE.mkdir(parents=True, exist_ok=True)
     tree = CACHE / name
     with (CACHE / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not tree.exists():
-            _make(tree)
+            _make(tree, packages)
     return tree
 
 
-def _make(tree: Path) -> None:
+def _make(tree: Path, packages: Sequence[str]) -> None:
     partial = tree.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     subprocess.run(
-        ["debootstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}", _SUITE, str(partial), _mirror()],
+        ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", _SUITE, str(partial), _mirror()],
         check=True,
         stdout=subprocess.DEVNULL,
         timeout=600,

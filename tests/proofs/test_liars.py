@@ -64,6 +64,11 @@ def test_every_proof_of_the_honest(appliance: Appliance) -> None:
         "path": "not-configured",
         "attestation": "not-configured",
     }
+    notes = {one["code"]: [note for proof in one["proofs"] for note in proof["notes"]] for one in told["proofs"]}
+    jnb = next(egress.address.v4 for egress in topology.EGRESSES if egress.code == "jnb")
+    assert {code: found for code, found in notes.items() if found} == {
+        "jnb": [f"{jnb} is registered at RIPE NCC; its place is in the region of AFRINIC"]
+    }
     measured = {frozenset((pair["one"], pair["other"])): pair["measured"] for pair in told["distances"]}
     assert "contradicted" not in measured.values()
     assert measured[frozenset(("ams", "nyc"))] == "proven"
@@ -94,6 +99,11 @@ def test_a_place_that_light_contradicts(appliance: Appliance, delays: Delays) ->
         named(appliance, "sin", "place")
         assert "hand-off proof place failed: not in Singapore" in refused(appliance, "sin")
         assert mpicctl(appliance, "proof", "sin")[0] == 1
+        metrics = appliance.ask("GET", "/metrics", operator=True).text.splitlines()
+        assert 'mpic_proof{perspective="sin",proof="place",result="failed"} 1' in metrics
+        assert 'mpic_perspective_withheld{perspective="sin"} 1' in metrics
+        assert 'mpic_proof{perspective="syd",proof="place",result="valid"} 1' in metrics
+        assert 'mpic_perspective_withheld{perspective="syd"} 0' in metrics
         contradicted = {
             frozenset((pair["one"], pair["other"]))
             for pair in report(appliance)["distances"]

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from appliance.cli.client import RequestRefused
 from appliance.cli.context import Invocation, Json, console, plain, print_json
 from appliance.cli.rov.statement import html_statement, text_statement
-from appliance.cli.rov.tables import beacon_table, history_table, round_table, verdict_table
+from appliance.cli.rov.tables import beacon_table, beacons_table, history_table, round_table, verdict_table
 from appliance.model.rov import RovReport, RovStanding, RovVerdict
 
 # A round waits for silence, and for others to witness it.
@@ -99,6 +99,28 @@ def show(
         out.print(history_table(standing))
         _problems(report)
     raise typer.Exit(0 if standing.verdict is RovVerdict.FILTERING else 1)
+
+
+@app.command("beacons")
+def beacons(context: typer.Context, json: Json = False) -> None:
+    """Show what is measured with: each beacon, who runs it, and when it was last seen to work from here.
+
+    A beacon works where some perspective had an authenticated answer of its invalid prefix while the VRPs said that it is
+    invalid. To verify the beacons, let a perspective whose path does not filter measure (`mpicctl rov run CODE`) and look again.
+
+    Exit code 0: every beacon was seen to work over each of its IP versions, and none is dead. 1: not so. 2: mpicd could not be
+    asked.
+    """
+    invocation: Invocation = context.obj
+    document = invocation.coordinator().get("/rov")
+    told = msgspec.convert(document, RovReport)
+    if json:
+        print_json(document["beacons"])
+    else:
+        console().print(beacons_table(told))
+        _problems(told)
+    working = all({seen.version for seen in one.seen} == set(one.versions) and not one.dead for one in told.beacons)
+    raise typer.Exit(0 if working else 1)
 
 
 @app.command("report")

@@ -7,7 +7,7 @@ from html import escape
 
 from appliance.cli.context import plain
 from appliance.cli.rov.tables import in_force, numbers
-from appliance.model.rov import RovReport, RovStanding
+from appliance.model.rov import BeaconStatus, RovReport, RovStanding
 
 _METHOD = (
     "From each perspective a round probes, over one IP version, the valid prefix of a beacon, its RPKI-invalid prefix, and the "
@@ -28,6 +28,9 @@ th{border-bottom:2px solid #888}td[class]{font-weight:600}
 .FILTERING{color:#146c2e}.NOT_FILTERING,.PARTIAL{color:#b3261e}.INCONCLUSIVE{color:#8a5a00}
 @media print{body{margin:0;max-width:none}}
 """
+
+
+_BEACON_HEADINGS = ("beacon", "operator", "kind", "families", "source", "last verified", "seen to work", "state")
 
 
 def text_statement(report: RovReport) -> str:
@@ -59,7 +62,7 @@ def html_statement(report: RovReport) -> str:
         f"<h2>Routes to the egresses' own addresses</h2>"
         f"{_table(('perspective', 'address', 'announced prefix', 'origin AS', 'RFC 6811 state'), _own(report))}"
         f"<h2>Beacons</h2>"
-        f"{_table(('beacon', 'operator', 'kind', 'families', 'source', 'last verified', 'state'), _beacons(report))}"
+        f"{_table(_BEACON_HEADINGS, _beacons(report))}"
         f"<h2>Method</h2><p>{escape(_METHOD)}</p></body></html>\n"
     )
 
@@ -101,6 +104,11 @@ def _own(report: RovReport) -> list[tuple[str, ...]]:
     ]
 
 
+def _seen(beacon: BeaconStatus) -> str:
+    """When this appliance last saw a beacon work, by IP version."""
+    return ", ".join(f"IPv{one.version} {one.at[:19]}Z by {one.perspective}" for one in beacon.seen) or "never"
+
+
 def _beacons(report: RovReport) -> list[tuple[str, ...]]:
     return [
         (
@@ -110,6 +118,7 @@ def _beacons(report: RovReport) -> list[tuple[str, ...]]:
             " ".join(f"IPv{version}" for version in one.versions),
             plain(one.source) or "-",
             one.last_verified or "not verified since listed",
+            f"seen {_seen(one)}",
             "dead: " + " ".join(f"IPv{version}" for version in one.dead) if one.dead else "in use",
         )
         for one in report.beacons

@@ -53,6 +53,31 @@ def beacon_table(family: FamilyStanding) -> Table:
     return table
 
 
+def beacons_table(report: RovReport) -> Table:
+    """Every configured beacon."""
+    table = Table(
+        "beacon", "operator", "kind", "over", "source", "verified", "seen to work here", "dead over",
+        title="Beacons", title_justify="left",
+    )  # fmt: skip
+    for one in report.beacons:
+        seen = [f"IPv{of.version} {of.at[:19]}Z by {of.perspective}" for of in one.seen]
+        table.add_row(
+            one.name,
+            plain(one.operator),
+            one.kind.value,
+            _versions(one.versions),
+            plain(one.source) or "-",
+            one.last_verified or "not since listed",
+            Text("\n".join(seen) or "never", "" if seen else "yellow"),
+            Text(_versions(one.dead) or "-", "red" if one.dead else ""),
+        )
+    return table
+
+
+def _versions(versions: tuple[int, ...]) -> str:
+    return " ".join(f"IPv{version}" for version in versions)
+
+
 def round_table(standing: RovStanding) -> Table:
     """The routes to the egress's own addresses (RFC 6811)."""
     table = Table("own address", "prefix", "origin AS", "RPKI", title="Its own routes", title_justify="left")

@@ -47,6 +47,11 @@ class RovView:
                     source=one.source,
                     last_verified=one.last_verified,
                     dead=tuple(version for version in one.versions if measurement.dead(one.name, version)),
+                    seen=tuple(
+                        seen
+                        for version in one.versions
+                        if (seen := measurement.standings.newest_of(one.name, version)) is not None
+                    ),
                 )
                 for one in measurement.beacons
             ),

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from appliance.linux.files import write_atomically
-from appliance.model.rov import Change, FamilyStanding, Grade, Round, RoundResult, RovVerdict
+from appliance.model.rov import BeaconSeen, Change, FamilyStanding, Grade, Round, RoundResult, RovVerdict
 from appliance.policy.rov import comes_into_force, fresh_rounds, grade, window
 
 _MAX_HISTORY = 100
@@ -18,6 +18,8 @@ _MAX_BYTES = 64 << 20
 # With rounds lost in between, a full window of those that count is longer than the window.
 _KEPT_WINDOWS = 2
 _log = logging.getLogger("mpicd.rov")
+
+_WORKS = frozenset({RoundResult.REACHED, RoundResult.COVERED, RoundResult.EXPOSED})
 
 Key = tuple[str, int]
 
@@ -114,6 +116,16 @@ class Standings:
                 if family == version and one.beacon == beacon and one.result is RoundResult.REACHED:
                     last[code] = one.at
         return sorted(last, key=lambda code: last[code], reverse=True)
+
+    def newest_of(self, beacon: str, version: int) -> BeaconSeen | None:
+        """The newest round in which anybody saw that `beacon` works."""
+        found = [
+            BeaconSeen(version, one.at, code)
+            for (code, family), standing in self.by_key.items()
+            for one in standing.rounds
+            if family == version and one.beacon == beacon and one.result in _WORKS
+        ]
+        return max(found, key=lambda seen: seen.at, default=None)
 
     def snapshot(self) -> bytes:
         """Everything, as it is kept."""

@@ -188,24 +188,15 @@ class _Question:
         try:
             message = await self._udp
             if message is None:
-                return self._timed_out()
+                raise TimeoutError
             if isinstance(message, OSError):
                 raise message
             response = parse_response(message, self._asked, with_authority=self._dnssec)
             if response.truncated:
                 self._truncated = True
                 response = await self._over_tcp()
-        except TimeoutError:
-            return self._timed_out()
-        except TooManyRecords as error:
-            return self._error("dns.too-many-records", str(error), Fault.TARGET)
-        except Malformed as error:
-            return self._error("dns.malformed", f"malformed response: {error}", Fault.TARGET)
-        except HungUp:
-            # It is there, for it accepted both times: what it could not cope with is this answer.
-            return self._error(RESOLVER_HUNG_UP, "the resolver hung up twice without an answer", Fault.TARGET)
-        except OSError as error:
-            return self._error("dns.unreachable", f"no resolver: {error}", Fault.PERSPECTIVE)
+        except (OSError, Malformed, HungUp) as error:
+            return self._unanswered(error)
         return response
 
     async def _over_tcp(self) -> Response:
@@ -222,8 +213,21 @@ class _Question:
     def _error(self, code: str, message: str, fault: Fault) -> CheckError:
         return CheckError(code, f"{self._name[:255]} {self._rdtype}: {message}", f"dns.{self._rdtype}", fault)
 
-    def _timed_out(self) -> CheckError:
-        return self._error("dns.timeout", f"no answer within {self._resolver.timeout_s:g} s", Fault.TARGET)
+    def _unanswered(self, cause: Exception) -> CheckError:
+        fault = Fault.TARGET
+        match cause:
+            case TimeoutError():
+                code, message = "dns.timeout", f"no answer within {self._resolver.timeout_s:g} s"
+            case TooManyRecords():
+                code, message = "dns.too-many-records", str(cause)
+            case Malformed():
+                code, message = "dns.malformed", f"malformed response: {cause}"
+            case HungUp():
+                # It is there, for it accepted both times: what it could not cope with is this answer.
+                code, message = RESOLVER_HUNG_UP, "the resolver hung up twice without an answer"
+            case _:
+                code, message, fault = "dns.unreachable", f"no resolver: {cause}", Fault.PERSPECTIVE
+        return self._error(code, message, fault)
 
     def _failed(self, error: CheckError) -> Lookup:
         return Lookup(

@@ -45,13 +45,13 @@ class Authority:
         )
         self.certificate.write_bytes(root.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str, *, lifetime: timedelta = _DAY) -> Pair:
-        """For client and server alike, on 127.0.0.1. A negative `lifetime` has ended already."""
+    def issue(self, name: str, *, lifetime: timedelta = _DAY, address: str = "127.0.0.1") -> Pair:
+        """For client and server alike, at `address`. A negative `lifetime` has ended already."""
         key = ec.generate_private_key(ec.SECP256R1())
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         signed = (
             _builder(_name(name), self._name, key, lifetime)
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs=False), critical=True)
             .add_extension(issuer, critical=False)

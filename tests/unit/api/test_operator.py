@@ -9,9 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from appliance.api.metrics import proof_metrics
 from appliance.coordinator.alerts import Alerts
 from appliance.errors import EvidenceUnavailable
 from appliance.linux.clock import ClockState
+from appliance.model.proof import PerspectiveProofs, Proof, ProofKind, Result
 from appliance.model.status import ApplianceStatus, PerspectiveSetReport, Readiness
 from appliance.model.tunnel import Backend, TunnelReport, TunnelState, TunnelStatus
 from tests.unit.api.serving import CAA, Serving, serving
@@ -100,6 +102,22 @@ async def test_metrics_are_prometheus_text(tmp_path: Path) -> None:
         assert 'mpic_observations_total{perspective="home",outcome="match"} 1' in lines
         assert "mpic_decision_duration_seconds_count 1" in lines
         assert (await on.callers.get("/metrics")).status_code == 404
+
+
+def test_every_proof_is_a_metric() -> None:
+    proofs = (
+        Proof(ProofKind.PLACE, Result.FAILED, "not there"),
+        Proof(ProofKind.PATH, Result.VALID, "it answers"),
+    )
+    page = proof_metrics([PerspectiveProofs("sin", "not there", "", proofs), PerspectiveProofs("ams", None, "", ())])
+    lines = page.decode().splitlines()
+    assert [line for line in lines if line.endswith(" 1") and not line.startswith("#")] == [
+        'mpic_proof{perspective="sin",proof="place",result="failed"} 1',
+        'mpic_proof{perspective="sin",proof="path",result="valid"} 1',
+        'mpic_perspective_withheld{perspective="sin"} 1',
+    ]
+    assert 'mpic_proof{perspective="sin",proof="path",result="failed"} 0' in lines
+    assert 'mpic_perspective_withheld{perspective="ams"} 0' in lines
 
 
 async def test_pruning_is_for_operators_and_names_what_is_wrong(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
+import time
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
@@ -28,6 +30,8 @@ CHECK = AcmeTlsAlpn01Check(DIGEST.hexdigest())
 PROOF = acme_identifier(b"\x04\x20" + DIGEST.digest())
 N = name("n.example")
 DNS = x509.DNSName("n.example")
+# Of a check and of the server that it asks; CPU time, which a busy machine does not lengthen much.
+MOST_CPU_S = 0.03
 STRANGER = ec.generate_private_key(ec.SECP256R1())
 
 
@@ -136,6 +140,28 @@ async def test_neither_wildcards_nor_special_purpose_addresses() -> None:
 def test_a_large_certificate_is_not_parsed() -> None:
     with pytest.raises(UnreadableCertificate):
         read_certificate(b"\x30" * (MAX_CERTIFICATE_BYTES + 1))
+
+
+async def test_a_hundred_checks_leave_the_process_as_it_was(tmp_path: Path) -> None:
+    def state() -> tuple[list[object], int]:
+        gc.collect()
+        contexts = sum(isinstance(one, ssl.SSLContext) for one in gc.get_objects())
+        return [vars(ssl)[key] for key in sorted(vars(ssl))], contexts
+
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    secured = server_context(certificate([DNS], (PROOF, True)), tmp_path, alpn=["acme-tls/1"])
+    async with listening(_hold, tls=secured) as port:
+        ctx = context({("n.example", "A"): [V4]}, Loopback({(V4, 443): port}))
+        await run(request(N, CHECK), ctx)
+        before, open_before, cpu_s = state(), descriptors(), time.process_time()
+        for _ in range(100):
+            assert (await run(request(N, CHECK), ctx)).outcome is Outcome.MATCH
+        spent_s = time.process_time() - cpu_s
+        assert descriptors() < open_before + 10  # the server may not have seen yet that the last of them are over
+    assert state() == before
+    assert spent_s < 100 * MOST_CPU_S
 
 
 CERTIFICATE = certificate([DNS], (PROOF, True)).der

@@ -18,6 +18,7 @@ from appliance.coordinator.routing_data import RoutingData
 from appliance.evidence.actor import actor_of
 from appliance.evidence.record import EventRecord, EventType
 from appliance.model.health import WorkerStatus
+from appliance.model.place import Rir
 from appliance.model.proof import Measured, ProofKind, Result, RoundTrip
 from appliance.model.tunnel import Backend, TunnelState, TunnelStatus
 from tests.unit.coordinator.configuration import document
@@ -183,6 +184,27 @@ def test_routing_data_has_an_age(tmp_path: Path) -> None:
     path.write_text("64511\t198.51.100.0/24\t300\n")
     os.utime(path, (time.time(), time.time() + 1))
     assert data.read(NOW).routes["198.51.100.0/24"][0].asn == 64511
+
+
+REGISTERED = "nro|*|ipv4|*|1|summary\narin|US|ipv4|198.51.100.0|256|20100101|allocated|abc|e-stats\n"
+
+
+def test_the_registries_statistics_are_read_apart(tmp_path: Path) -> None:
+    routes, registries = tmp_path / "dump", tmp_path / "delegated"
+    routes.write_text("64510\t198.51.100.0/24\t300\n")
+    os.utime(routes, (NOW.timestamp(), NOW.timestamp()))
+    config = RoutingConfig(files=(routes,), registry_files=(registries,), max_age_s=3600)
+    data = RoutingData(config, ("198.51.100.1",))
+    lacking = data.read(NOW)
+    assert (lacking.problem, dict(lacking.registries)) == (None, {})
+    assert "cannot be read" in (lacking.registries_problem or "")
+    registries.write_text(REGISTERED)
+    os.utime(registries, (NOW.timestamp(), NOW.timestamp()))
+    assert data.read(NOW).registries == {"198.51.100.1": Rir.ARIN}
+    os.utime(registries, (NOW.timestamp() - 7200, NOW.timestamp() - 7200))
+    old = data.read(NOW)
+    assert (old.problem, dict(old.registries)) == (None, {})
+    assert old.registries_problem == "the registries' statistics are older than 1 h"
 
 
 async def _receipts() -> None:

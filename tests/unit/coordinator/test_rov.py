@@ -154,6 +154,26 @@ async def test_filtering_takes_a_witness_and_an_event_records_it(tmp_path: Path)
     assert bench.network.asked.count("nyc") >= 10
 
 
+async def test_a_beacon_is_seen_to_work_by_who_reaches_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, filtering("ams", "nyc"))
+    standings = bench.measurement.standings
+    assert standings.newest_of("alpha", 4) is None
+    await bench.measure("ams", 1)
+    seen = standings.newest_of("alpha", 4)
+    assert seen is not None
+    assert (seen.version, seen.perspective) == (4, "gru")
+    bench.network.answer = filtering(*CODES)
+    await bench.measure("ams", 2)
+    assert standings.newest_of("alpha", 4) == seen
+    bench.network.answer = filtering("ams", "gru")
+    await bench.measure("nyc", 1)
+    newer = standings.newest_of("alpha", 4)
+    assert newer is not None
+    assert newer.perspective == "nyc"
+    assert newer.at > seen.at
+    assert standings.newest_of("alpha", 6) is None
+
+
 async def test_a_beacon_that_nobody_reaches_is_dead_and_left_alone(tmp_path: Path) -> None:
     bench = Bench(tmp_path, lambda _code, beacon: ProbeOutcome.BLOCKED if beacon == "alpha" else ProbeOutcome.REACHED)
     for code in CODES:

@@ -7,8 +7,9 @@ from ipaddress import ip_address, ip_network
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.model.place import Rir
 from appliance.model.proof import Result
-from appliance.policy.proofs import Expected, RoutingTable, origin
+from appliance.policy.proofs import Expected, RoutingTable, origin, withheld
 from appliance.policy.routing import Match, Origin, covering_prefixes, longest_match, routes_to
 
 V4, V6 = "198.18.11.2", "2001:db8:11::2"
@@ -50,6 +51,18 @@ def judged(asn: int, dump: str = DUMP) -> tuple[Result, str]:
     expected = Expected("ams", True, (V4, V6), asn, "p", (), None)
     proof = origin(expected, RoutingTable("2026-11-21T00:00:00Z", None, routes_to((V4, V6), dump.splitlines())))
     return proof.result, proof.text
+
+
+def test_another_registry_is_a_note_and_no_fault() -> None:
+    routes = routes_to((V4, V6), DUMP.splitlines())
+    registries = {V4: Rir.ARIN, V6: Rir.RIPE_NCC}
+    expected = Expected("ams", True, (V4, V6), 64503, "p", (), None, Rir.RIPE_NCC)
+    proof = origin(expected, RoutingTable("2026-11-21T00:00:00Z", None, routes, registries))
+    assert proof.result is Result.VALID
+    assert proof.notes == (f"{V4} is registered at ARIN; its place is in the region of RIPE NCC",)
+    assert withheld([proof]) is None
+    unread = origin(expected, RoutingTable("2026-11-21T00:00:00Z", None, routes, registries_problem="too old"))
+    assert (unread.result, unread.notes) == (Result.VALID, ("too old",))
 
 
 def test_the_origin_proof() -> None:
