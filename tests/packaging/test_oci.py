@@ -143,8 +143,14 @@ def test_a_check_is_answered_by_the_image(running: Running) -> None:
     running.lab.set_token("honest.example", "token", "token.key")
     name = Identifier(IdentifierType.DNS, "honest.example", wildcard=False, requested="honest.example")
     asked = msgspec.json.encode(CheckRequest("r-1", "syd", name, AcmeHttp01Check("token", "token.key"), 7500)).decode()
-    status, body = running.curl(f"{_URL}/check", "-H", "Content-Type: application/json", "-d", asked)
-    assert status == 200, body
+
+    def answered() -> str:
+        # Again where a busy machine was too slow for a handshake.
+        status, body = running.curl(f"{_URL}/check", "-H", "Content-Type: application/json", "-d", asked)
+        assert status in {0, 200, 503, 504}, body
+        return body if status == 200 else ""
+
+    body = wait_until(answered, _READY_S, "an answer to the check", 0.5)
     seen = msgspec.json.decode(body, type=Observation)
     assert seen.corroborates, seen
     wait_until(lambda: running.lab.requests_seen("honest.example", "quay"), 10, "the target's log")
@@ -157,7 +163,10 @@ def test_it_runs_without_privileges_and_forms_no_quorum(running: Running) -> Non
     fields = {name: value.strip() for name, _, value in (line.partition(":") for line in status.splitlines())}
     assert "0" not in fields["Uid"].split()
     assert {int(fields[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
-    assert running.curl(f"https://{MACHINE.host_address.v4}:8443/mpic", "-d", "{}")[0] == 403
+    url = f"https://{MACHINE.host_address.v4}:8443/mpic"
+    wait_until(
+        lambda: running.curl(url, "-d", "{}")[0] == 403, _READY_S, "the partner may use the perspective alone", 0.5
+    )
     running.container.run("mpicctl", "client", "revoke", "partner")
     assert running.curl(_URL)[0] == 0
     events = running.container.run("mpicctl", "evidence", "list", "--kind", "refused-caller", "--json")
