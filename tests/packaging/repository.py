@@ -51,7 +51,7 @@ class Repository:
         argv = [
             "gpg",
             "--homedir",
-            self._gnupg,
+            str(self._gnupg),
             "--batch",
             "--quiet",
             "--pinentry-mode",
