@@ -10,10 +10,11 @@ from pathlib import Path
 import typer
 
 from appliance.cli.context import Invocation, Json, console, print_json
-from appliance.config import Settings, load
+from appliance.config import Settings, WireGuardConfig, load
 from appliance.errors import ConfigError
 from appliance.policy.br_table import next_row, row_at
 from appliance.policy.fleet import fleet_from, shortfalls
+from appliance.tunnels.keys import BadKeyFile, active_slot
 
 app = typer.Typer(help="The configuration file.", no_args_is_help=True)
 
@@ -70,10 +71,20 @@ def _files(settings: Settings) -> Iterator[str]:
         yield from _readable("resolver.root_hints", settings.resolver.root_hints)
     yield from _listeners(settings)
     for index, perspective in enumerate(settings.perspectives):
-        wireguard = perspective.wireguard
-        yield from _secret(f"perspectives.{index}.wireguard.private_key_file", wireguard.private_key_file)
-        if wireguard.preshared_key_file is not None:
-            yield from _secret(f"perspectives.{index}.wireguard.preshared_key_file", wireguard.preshared_key_file)
+        yield from _keys(f"perspectives.{index}.wireguard", perspective.wireguard)
+
+
+def _keys(key: str, wireguard: WireGuardConfig) -> Iterator[str]:
+    """Those of the slot that is active: the other's may be absent."""
+    try:
+        slot = active_slot(wireguard)
+    except BadKeyFile as bad:
+        if not isinstance(bad.__cause__, PermissionError):
+            yield f"{key}.{bad}"
+        return
+    yield from _secret(f"{key}.private_key_file", slot.file(wireguard.private_key_file))
+    if wireguard.preshared_key_file is not None:
+        yield from _secret(f"{key}.preshared_key_file", slot.file(wireguard.preshared_key_file))
 
 
 def _listeners(settings: Settings) -> Iterator[str]:

@@ -60,6 +60,7 @@ def test_a_key_is_rotated_there_and_back_without_a_lost_check(lab: Lab, applianc
         first = rotate(appliance, stream, "appliance-second")
         assert not (directory / f"{CODE}.key").exists()
         assert (directory / f"{CODE}.key.second").stat().st_mode & 0o777 == 0o600
+        assert mpicctl(appliance, "config", "check").returncode == 0, "the key in use is what counts"
         appliance.kill("mpic-tunneld")
         appliance.start_tunneld()
         stream.wait_for_more(STREAM)

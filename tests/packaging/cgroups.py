@@ -13,7 +13,7 @@ from typing import Final
 from tests.lab.wait import wait_until
 
 _ROOT: Final = Path("/sys/fs/cgroup")
-_END_S: Final = 10.0
+_END_S: Final = 60.0
 
 
 def below(name: str) -> list[Path]:

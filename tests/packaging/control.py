@@ -25,6 +25,8 @@ ADDRESS: Final = host(1, 1)
 _PLAY_S: Final = 900.0
 _COUNTS: Final = re.compile(r"^(\S+)\s+: (ok=.*)$", re.MULTILINE)
 
+_PLAY: Final = re.compile(r"PLAY \[(.*)\]")
+
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
@@ -42,10 +44,14 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What came of a playbook: `counts` by host and word (`changed`, `failed`, …)."""
+    """What came of a playbook: `counts` by host and word (`changed`, `failed`, …).
+
+    `begun_s`: when each play began, by its name and the monotonic clock.
+    """
 
     status: int
     output: str
+    begun_s: dict[str, float]
     counts: dict[str, dict[str, int]]
 
     def total(self, word: str) -> int:
@@ -101,18 +107,19 @@ class Control:
             "NO_COLOR": "1",
         }
         print(f"$ {shlex.join(argv)}")
-        status, output = _run(processes.command(NAMESPACE, argv), environment)
+        status, output, begun_s = _run(processes.command(NAMESPACE, argv), environment)
         counts = {
             name: {word: int(count) for word, _, count in (part.partition("=") for part in text.split())}
             for name, text in _COUNTS.findall(output)
         }
-        return Played(status, output, counts)
+        return Played(status, output, begun_s, counts)
 
 
-def _run(argv: list[str], environment: Mapping[str, str]) -> tuple[int, str]:
-    """Exit status and output, which also goes to stdout line by line, each task with the seconds since the start."""
+def _run(argv: list[str], environment: Mapping[str, str]) -> tuple[int, str, dict[str, float]]:
+    """As in `Played`. The output also goes to stdout line by line, each task with the seconds since the start."""
     start = time.monotonic()
     lines = []
+    begun_s = {}
     with subprocess.Popen(
         argv,
         cwd=ANSIBLE,
@@ -128,8 +135,10 @@ def _run(argv: list[str], environment: Mapping[str, str]) -> tuple[int, str]:
         try:
             for line in process.stdout or ():
                 lines.append(line)
+                if play := _PLAY.match(line):
+                    begun_s[play[1]] = time.monotonic()
                 stamp = f"{time.monotonic() - start:6.1f} s  " if line.startswith(("TASK", "PLAY", "RUNNING")) else ""
                 print(f"{stamp}{line}", end="", flush=True)
         finally:
             watch.cancel()
-    return process.returncode, "".join(lines)
+    return process.returncode, "".join(lines), begun_s

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from tests.lab import Lab, names, state, topology, web
+from tests.lab import names, state, topology, web
 from tests.lab.appliance_files import EXCEPTIONS, routing_dump
 from tests.lab.model import Egress
 from tests.lab.wait import wait_until
@@ -37,10 +37,12 @@ schedule = false
 
 
 class Fleet:
-    """Boots on entering; nothing of it is left on leaving. `nodes`: the machines by their names in the inventory."""
+    """In a lab that is up: boots on entering; nothing of it is left on leaving.
 
-    def __init__(self, lab: Lab, packages: Iterable[Path]) -> None:
-        self._lab = lab
+    `nodes`: the machines by their names in the inventory.
+    """
+
+    def __init__(self, packages: Iterable[Path]) -> None:
         self._packages = list(packages)
         self._stack = contextlib.ExitStack()
         self.nodes: dict[str, Container] = {}
@@ -96,6 +98,16 @@ class Fleet:
     def play(self, playbook: str, *options: str, variables: Mapping[str, Any] | None = None) -> Played:
         """A playbook, with the inventory as it is."""
         return self.control.play(playbook, self.inventory(), *options, variables=variables)
+
+    def fingerprints(self) -> dict[str, str]:
+        """What a play could change on each node, in short: files, firewall, processes."""
+        script = """
+        find /etc /var/lib/mpic/coordinator -type f 2>/dev/null | sort | xargs sha256sum | sha256sum
+        nft --stateless list ruleset | grep -v 'ct count'
+        systemctl show --property=Id,MainPID mpicd.service 'mpic-[prtw]*.service' ssh.service
+        systemctl is-enabled mpic.target mpic-egress.service mpic-egress.timer nftables.service unbound.service
+        """
+        return {name: node.run("sh", "-c", script) for name, node in self.nodes.items()}
 
     def check(self, name: str = "honest.example") -> dict[str, Any] | None:
         """What `mpicctl check caa` answers on the appliance; None unless it is corroborated."""

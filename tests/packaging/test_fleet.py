@@ -1,37 +1,197 @@
-"""From bare Debian machines to a corroborated check by the playbooks alone, over ssh; and the days after."""
+"""From bare Debian machines to a corroborated check by the playbooks alone, over ssh; and the days after.
+
+The tests are one story, in this order.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.lab import Lab
-from tests.packaging.fleet import Fleet
+from tests.lab import Lab, processes, state, topology
+from tests.packaging.control import Played
+from tests.packaging.fleet import APPLIANCE, Fleet
+from tests.packaging.repository import newer
+from tests.packaging.stream import Stream
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+Hosts = dict[str, dict[str, Any]]
+# `mpic-egress.timer` looks every minute.
+_REPAIR_S = 180.0
+_NOBODY = str(topology.EGRESSES[-1].gateway.v4 + 76)
+"""An address of the last egress node's network that no machine has."""
 
 
 @pytest.fixture(scope="module")
 def fleet(debs: dict[str, Path]) -> Iterator[Fleet]:
     if os.geteuid() != 0:
         pytest.skip("needs root: network namespaces and containers")
-    with Lab() as lab, Fleet(lab, debs.values()) as running:
+    with Lab(), Fleet(debs.values()) as running:
         yield running
 
 
+def _no_coordinate(hosts: Hosts) -> None:
+    del hosts["syd"]["egress_place"]["longitude"]
+
+
+def _too_near(hosts: Hosts) -> None:
+    hosts["syd"]["egress_place"] = {"city": "Kuala Lumpur", "country": "MY", "latitude": 3.139, "longitude": 101.687}
+
+
+def _no_node(hosts: Hosts) -> None:
+    hosts["syd"]["ansible_host"] = _NOBODY
+
+
+def _no_endpoint(hosts: Hosts) -> None:
+    hosts["syd"]["egress_endpoint"] = _NOBODY
+
+
+@pytest.mark.parametrize(
+    ("spoil", "rule"),
+    [
+        (_no_coordinate, "syd: egress_place.longitude: must be a number of degrees of at most 180"),
+        (_too_near, "sin: 309 km from syd; BR 3.2.2.9 asks for at least 500 km"),
+        (_no_node, f"syd: does not answer ssh at {_NOBODY}"),
+        (_no_endpoint, f"syd: nothing comes back by UDP from its endpoint {_NOBODY} port 51820"),
+    ],
+)
+def test_a_wrong_variable_stops_it_before_any_change(fleet: Fleet, spoil: Callable[[Hosts], None], rule: str) -> None:
+    inventory = fleet.inventory()
+    spoil(inventory["mpic"]["children"]["mpic_egresses"]["hosts"])
+    _is_stopped(fleet, fleet.control.play("site", inventory), rule)
+
+
+def test_a_cloned_machines_key_stops_it_before_any_change(fleet: Fleet) -> None:
+    twins = [fleet.nodes[code] for code in ("ams", "nyc")]
+    key = twins[0].run("wg", "genkey").encode()
+    for twin in twins:
+        twin.write("/etc/mpic/keys/egress.key", key, 0o600)
+    try:
+        rule = "ams: has the same key as nyc; each end of each tunnel needs its own"
+        played = fleet.play("site")
+    finally:
+        for twin in twins:
+            twin.run("rm", "-r", "/etc/mpic")
+    _is_stopped(fleet, played, rule)
+
+
 def test_site_makes_it_all_from_zero(fleet: Fleet) -> None:
-    played = fleet.play("site")
-    assert played.status == 0, played.output
+    played = _done(fleet.play("site"))
     assert set(played.counts) == {"localhost", *fleet.nodes}
-    fleet.wait_for_quorum("6/6")
+    answer = fleet.check()
+    assert answer is not None, fleet.box.failures()
+    assert answer["quorum"] == "6/6"
     for name, node in fleet.nodes.items():
         assert node.state() == "running", f"{name}: {node.failures()}"
 
 
 def test_a_second_run_changes_nothing(fleet: Fleet) -> None:
-    played = fleet.play("site")
-    assert played.status == 0, played.output
+    played = _done(fleet.play("site"))
     assert {name: counts["changed"] for name, counts in played.counts.items()} == dict.fromkeys(played.counts, 0)
+
+
+def test_check_and_diff_show_a_change_and_make_none(fleet: Fleet) -> None:
+    before = fleet.fingerprints()
+    played = _done(fleet.play("site", "--check", "--diff", variables={"egress_connections_per_peer": 4096}))
+    assert "-connections_per_peer = 8192" in played.output
+    assert "+connections_per_peer = 4096" in played.output
+    assert {name for name, counts in played.counts.items() if counts["changed"]} == set(fleet.codes)
+    assert fleet.fingerprints() == before
+
+
+def test_nodes_are_hardened(fleet: Fleet) -> None:
+    windows = []
+    for node in fleet.nodes.values():
+        sshd = node.run("sshd", "-T").splitlines()
+        assert {"passwordauthentication no", "kbdinteractiveauthentication no"} <= set(sshd)
+        apt = node.run("apt-config", "dump")
+        assert 'APT::Periodic::Unattended-Upgrade "1";' in apt
+        windows += [line for line in apt.splitlines() if line.startswith("Unattended-Upgrade::Automatic-Reboot-Time")]
+    assert len(windows) == len(set(windows)) == len(fleet.nodes)
+    for one in (topology.PRIMARY.host_address, topology.EGRESSES[0].address):
+        knock = f"exec 3<>/dev/tcp/{one.v4}/22"
+        assert processes.run("nordlys-lab", ["timeout", "5", "bash", "-c", knock]).returncode == 0
+        assert processes.run("quay-lab", ["timeout", "2", "bash", "-c", knock]).returncode == 124, "ssh is open to all"
+
+
+def test_a_key_is_rotated_without_a_lost_check(fleet: Fleet) -> None:
+    before = _public_key(fleet, "ams")
+    with Stream(fleet.box) as stream:
+        _done(fleet.play("rotate-keys", variables={"code": "ams"}))
+        stream.wait_for_more(3)
+    assert stream.unanswered == []
+    assert stream.refused() == []
+    assert stream.quorums() <= {"6/6", "5/5"}, "drained, it is in no quorum; in service, it corroborates"
+    after = _public_key(fleet, "ams")
+    assert before != after
+    told = fleet.nodes["ams"].run("wg", "show", "wg-mpic", "peers").split()
+    assert told == [after]
+
+
+def test_an_upgrade_keeps_the_quorum(fleet: Fleet, debs: dict[str, Path]) -> None:
+    version = "99.0.0"
+    fleet.repository.publish([newer(package, version, state.directory("newer")) for package in debs.values()])
+    coordinator = fleet.box.main_pid("mpicd.service")
+    with Stream(fleet.box) as stream:
+        played = _done(fleet.play("upgrade"))
+        stream.wait_for_more(3)
+    for name, node in fleet.nodes.items():
+        package = "mpic-appliance" if name == APPLIANCE else "mpic-egress"
+        assert node.run("dpkg-query", "--show", "--showformat=${Version}", package) == version
+    assert fleet.box.main_pid("mpicd.service") != coordinator
+    # Only when it was the appliance's own turn may nobody have answered, or too few perspectives.
+    until_s = played.begun_s["Upgrade the appliances"]
+    gaps = [*stream.unanswered, *(asked.at_s for asked in stream.asked if not asked.corroborated)]
+    assert [at_s for at_s in gaps if at_s < until_s] == []
+    assert any(asked.at_s < until_s for asked in stream.asked)
+    fleet.wait_for_quorum("6/6")
+
+
+def test_an_egress_node_is_removed_and_added(fleet: Fleet) -> None:
+    inventory = fleet.inventory()
+    groups = inventory["mpic"]["children"]
+    groups["mpic_retired"]["hosts"]["syd"] = groups["mpic_egresses"]["hosts"].pop("syd")
+    _done(fleet.control.play("remove-egress", inventory))
+    fleet.wait_for_quorum("5/5")
+    assert "syd" not in fleet.box.run("sh", "-c", "ip netns list; ls /etc/mpic/keys; systemctl list-units 'mpic*'")
+    gone = fleet.nodes["syd"]
+    assert gone.call("test", "-e", "/etc/mpic").returncode == 1
+    assert "mpic" not in gone.run("nft", "list", "tables")
+    assert fleet.box.state() == "running", fleet.box.failures()
+    _done(fleet.play("add-egress"))
+    fleet.wait_for_quorum("6/6")
+
+
+def test_a_reboot_and_a_dead_tunnel_cost_no_check(fleet: Fleet) -> None:
+    rebooting, broken = fleet.nodes["sin"], fleet.nodes["gru"]
+    leader = rebooting.leader
+    with Stream(fleet.box) as stream:
+        broken.run("pkill", "wireguard-go")
+        rebooting.call("systemctl", "reboot")
+        rebooting.wait_until_booted(leader)
+        fleet.wait_for_quorum("6/6", _REPAIR_S)
+    assert stream.refused() == []
+    assert stream.quorums() > {"6/6"}, "two were away for a while"
+    assert rebooting.state() == "running", rebooting.failures()
+
+
+def _done(played: Played) -> Played:
+    assert played.status == 0, played.output[-4000:]
+    return played
+
+
+def _is_stopped(fleet: Fleet, played: Played, rule: str) -> None:
+    assert played.status != 0
+    assert rule in played.output
+    assert played.total("changed") == 0
+    for name, node in fleet.nodes.items():
+        assert node.call("test", "-e", "/etc/mpic").returncode == 1, name
+        assert node.call("test", "-e", "/etc/apt/sources.list.d/mpic.sources").returncode == 1, name
+
+
+def _public_key(fleet: Fleet, code: str) -> str:
+    return fleet.box.run("wg", "show", f"wg-{code}", "public-key").strip()

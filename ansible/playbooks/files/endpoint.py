@@ -1,19 +1,20 @@
 """Whether UDP gets from an appliance to the endpoint of an egress node, before WireGuard is set up there.
 
-listen PORT: answers for a minute at most; prints the pid of what answers, or `taken` where something has the port.
-ask CODE HOST PORT HOW ...: prints a line for each endpoint that nothing comes back from; where HOW is `taken`, by ping.
+listen PORT FILE: answers for a minute at most, and prints the pid of what answers; where FILE is, the node is set up, its
+firewall closed and its port WireGuard's: only prints `set-up`.
+ask CODE HOST PORT HOW ...: prints a line for each endpoint that nothing comes back from; where HOW is `set-up`, by ping.
 Needs nothing but Python's own library.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 ANSWERING_S = 60.0
 ASKING_S = 3.0
@@ -73,17 +74,12 @@ def main() -> None:
     """The command."""
     command, *words = sys.argv[1:]
     if command == "listen":
-        try:
-            print(listen(int(words[0])))
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            print("taken")
+        print("set-up" if Path(words[1]).exists() else listen(int(words[0])))
         return
     for code, host, port, how in zip(*[iter(words)] * 4, strict=True):
-        if how == "taken" and not pings(host):
+        if how == "set-up" and not pings(host):
             print(f"{code}: its endpoint {host} does not answer ping from here")
-        if how != "taken" and not answers(host, int(port)):
+        if how != "set-up" and not answers(host, int(port)):
             print(f"{code}: nothing comes back by UDP from its endpoint {host} port {port}")
 
 
