@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit lint lab lab-down hostile bench soak deb clean
+.PHONY: help setup demo test unit lint lab lab-down hostile bench soak deb oci clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -53,6 +53,9 @@ soak: setup ## what is too long for make test: full counts (root)
 deb: ## the two Debian packages, in build/deb
 	@.ci/setup --python-only
 	@packaging/deb/build
+
+oci: root deb ## an OCI image of mpicd --perspective-only, in build/oci, from a debootstrap tree (root)
+	@packaging/oci/build
 
 clean: ## remove what was built, and the virtual environment
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -95,8 +95,8 @@ def _write(config: Path, file: Path) -> int:
     before = report.read(file)
     try:
         document = report.make(load(config), before)
-    except ConfigError as error:
-        document = report.without_configuration(error.problems, before)
+    except ConfigError:
+        document = report.without_configuration(before)
     report.write(file, document)
     return 0
 

@@ -21,6 +21,7 @@ from egress.errors import EgressError
 DEFAULT_FILE = Path("/run/mpic-egress/status.json")
 _MOST_LINES = 20
 _LONGEST_LINE = 200
+_WRONG_FILE = "the node's configuration file is wrong: mpic-egress check says how"
 _KEPT_WITHOUT_CONFIGURATION = ("port", "interfaces", "security_updates", "updates_as_of_s")
 
 
@@ -43,10 +44,10 @@ def make(config: EgressConfig, before: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def without_configuration(problems: list[str], before: dict[str, Any]) -> dict[str, Any]:
-    """What is told while the file is wrong: that, to those who were told before."""
+def without_configuration(before: dict[str, Any]) -> dict[str, Any]:
+    """What is told while the file is wrong: that, to those who were told before. How it is wrong is not theirs to know."""
     kept = {key: before[key] for key in _KEPT_WITHOUT_CONFIGURATION if key in before}
-    return {"interfaces": []} | kept | _head(int(time.time())) | {"problems": _lines(problems), "warnings": []}
+    return {"interfaces": []} | kept | _head(int(time.time())) | {"problems": [_WRONG_FILE], "warnings": []}
 
 
 def read(path: Path) -> dict[str, Any]:

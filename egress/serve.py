@@ -31,9 +31,15 @@ def answer(document: dict[str, Any], client: str) -> bytes | None:
             if client in peer["addresses"]:
                 own = {key: value for key, value in peer.items() if key != "addresses"}
                 told = {key: value for key, value in document.items() if key not in _NOT_TOLD}
+                told |= {kind: _lines_for(interface["name"], document, kind) for kind in ("problems", "warnings")}
                 told["tunnel"] = {"interface": interface["name"], "backend": interface["backend"], **own}
                 return json.dumps(told).encode() + b"\n"
     return None
+
+
+def _lines_for(name: str, document: dict[str, Any], kind: str) -> list[str]:
+    others = [interface["name"] for interface in document["interfaces"] if interface["name"] != name]
+    return [line for line in document.get(kind, ()) if not any(other in line for other in others)]
 
 
 class Server:

@@ -73,7 +73,9 @@ def description() -> dict[str, Any]:
             "/evidence": _paged(
                 _operation("What this caller asked, and what came of it.", components.reference(OwnRecords), error)
             ),
-            "/healthz": {"get": _operation("Whether the process answers.", {"type": "object"}, error)},
+            "/healthz": {
+                "get": {**_operation("Whether the process answers.", {"type": "object"}, error), "security": []}
+            },
             "/readyz": {"get": _ready(components.reference(Readiness))},
             PATH: {"get": _operation("This document.", {"type": "object"}, error)},
         },

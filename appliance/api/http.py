@@ -25,6 +25,7 @@ _log = logging.getLogger("mpicd")
 _encoder = msgspec.json.Encoder()
 _JSON = (b"content-type", b"application/json")
 _CLOSE = (b"connection", b"close")
+_RETRY = ((b"retry-after", b"1"),)
 _ANYBODY = Caller("", CallerLimits())
 
 
@@ -82,7 +83,7 @@ class Application:
         except EvidenceUnavailable as error:
             _log.error("no answer without evidence: %s", error)
             rule = "The decision could not be recorded, so there is none."
-            response = self._refusal(HttpError(503, rule, reason="evidence"))
+            response = self._refusal(HttpError(503, rule, headers=_RETRY, reason="evidence"))
         except Exception:
             _log.exception("unexpected error")
             response = self._refusal(HttpError(500, "Internal error; see the journal."))

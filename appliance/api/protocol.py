@@ -22,6 +22,10 @@ IDLE_S = 30.0
 PeerOf = Callable[[asyncio.BaseTransport], Peer]
 
 
+class _HeadTooLarge(Exception):
+    """Ends the parsing of a request that is refused already."""
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. What `peer_of` knows of the other end is in the ASGI scope's `state`, as `peer`.
 
@@ -39,7 +43,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._count = count
         self._peer_of = peer_of
         self._max_connections = max_connections
-        self._head_bytes = 0
+        self._head_bytes = self._field_bytes = 0
         self._begun = False
         self._in_head = False
         self._request_timer: asyncio.TimerHandle | None = None
@@ -67,15 +71,23 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(b"431 Request Header Fields Too Large", b"The request's head is too large.")
+                self._refuse_head()
 
     def on_message_begin(self) -> None:  # noqa: D102
         self._begun = self._in_head = True
-        self._head_bytes = 0
+        self._head_bytes = self._field_bytes = 0
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:  # noqa: D102
+        self._field_bytes += len(name) + len(value)
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:  # noqa: D102
         self._in_head = False
+        # A head that came in one piece was whole before its bytes were counted.
+        if self._field_bytes + len(self.url) > MAX_HEAD_BYTES:
+            self._refuse_head()
+            raise _HeadTooLarge
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:  # noqa: D102
@@ -120,6 +132,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(b"408 Request Timeout", b"The request did not arrive in time.")
         else:
             self.transport.close()
+
+    def _refuse_head(self) -> None:
+        self._refuse(b"431 Request Header Fields Too Large", b"The request's head is too large.")
 
     def _refuse(self, status: bytes, error: bytes, header: bytes = b"") -> None:
         if self.transport.is_closing():

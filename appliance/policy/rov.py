@@ -154,7 +154,7 @@ def _verdict(pairs: Sequence[BeaconGrade], cover: str, *, pending: bool) -> tupl
         return RovVerdict.PARTIAL, False, "some invalid prefixes are reached and some are not, or only at times"
     if said["blocked"]:
         return _all_blocked({one.operator for one in pairs}, cover)
-    if pending:
+    if pending and said["reached"]:
         return RovVerdict.INCONCLUSIVE, False, "an invalid prefix is reached, another was not in too few rounds to tell"
     if said["reached"] >= MIN_OPERATORS:
         return RovVerdict.NOT_FILTERING, False, f"the invalid prefixes of {said['reached']} pairs are reached"

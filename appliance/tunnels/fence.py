@@ -27,7 +27,8 @@ def render(settings: Settings, primary: DesiredNamespace | None) -> str:
         "    type filter hook output priority filter; policy accept;",
         '    oifname "lo" accept',
         f"    meta skuid {{ {', '.join(map(str, confined))} }} counter reject with icmpx admin-prohibited",
-        f"    meta skuid {tunnels} udp sport {{ {ports} }} accept",
+        # Without a tunnel there is no port to name, and nftables knows no empty set.
+        *([f"    meta skuid {tunnels} udp sport {{ {ports} }} accept"] if ports else []),
         f"    meta skuid {tunnels} counter reject with icmpx admin-prohibited",
         "  }",
     ]

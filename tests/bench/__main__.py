@@ -14,7 +14,7 @@ from rich.table import Table
 
 from appliance.config import TimeLimits
 from tests.bench.cpu import resident_mb
-from tests.bench.crowd import GOOD, HOSTILE, crowd_run
+from tests.bench.crowd import GOOD, HOSTILE, MOST_RATIO, holding, mixed, most_worker_mb
 from tests.bench.evidence import CONCURRENCY, EvidenceCost, evidence_cost
 from tests.bench.measure import CHECKS, Figures, appliance_run, floor_run, lab_running
 from tests.conformance import EXTRA
@@ -39,7 +39,7 @@ def main() -> int:
         appliance = Appliance(lambda text: print(f"appliance: {text}", file=sys.stderr, flush=True))
         appliance.up(_PRODUCTION)
         document = {"runs": []} if options.crowd else _measure(appliance, options.seconds, out)
-        document["crowd"] = [_crowd(appliance, check, options.seconds, out) for check in CHECKS]
+        document["crowd"] = _crowds(appliance, options.seconds, out)
     options.output.parent.mkdir(exist_ok=True)
     options.output.write_text(json.dumps(document, indent=2) + "\n")
     out.print(f"written to {options.output}")
@@ -88,15 +88,35 @@ def _show_evidence(cost: EvidenceCost, out: Console) -> None:
     out.print(f"median throughput with durable evidence: {cost.throughput_share:.0%} of that with a store in memory")
 
 
-def _crowd(appliance: Appliance, check: str, seconds: float, out: Console) -> dict[str, Any]:
-    _say(f"{check}: {GOOD} in flight, alone and beside {HOSTILE} hostile names")
-    crowd = crowd_run(appliance, check, seconds)
-    out.print(
-        f"{check}: {GOOD} good names in flight, p95 {crowd.quiet_p95_ms:.0f} ms alone and {crowd.p95_ms:.0f} ms beside"
-        f" {HOSTILE} hostile ones ({crowd.ratio:.2f} times); {crowd.good} good and {crowd.hostile} hostile answers,"
-        f" {crowd.wrong} wrong; workers at most {crowd.most_worker_mb:.0f} MB"
-    )
-    return asdict(crowd) | {"ratio": crowd.ratio}
+def _crowds(appliance: Appliance, seconds: float, out: Console) -> list[dict[str, Any]]:
+    """The good names beside hostile ones."""
+    table = Table("check", "crowd", "alone p95 ms", "beside p95 ms", "ratio", "good", "hostile", "held", "wrong")
+    table.title = f"{GOOD} good names beside {HOSTILE} hostile ones"
+    found = []
+    runs = [*((check, "holding", holding) for check in CHECKS), (CHECKS[-1], "mixed", mixed)]
+    for check, kind, run in runs:
+        _say(f"{check}: {GOOD} in flight, alone and beside {HOSTILE} hostile ones, {kind}")
+        crowd = run(appliance, check, seconds)
+        figures = {
+            "quiet_p95_ms": crowd.quiet.percentile_ms(0.95),
+            "p95_ms": crowd.crowded.percentile_ms(0.95),
+            "ratio": crowd.ratio,
+            "good": len(crowd.crowded.latencies_s),
+            "hostile": len(crowd.hostile.latencies_s),
+            "held": crowd.held if run is holding else 0,
+            "wrong": crowd.wrong,
+        }
+        found.append({"check": check, "crowd": kind, **figures})
+        table.add_row(
+            check, kind, *(f"{value:.2f}" if key == "ratio" else f"{value:.0f}" for key, value in figures.items())
+        )
+        if run is holding and crowd.ratio > MOST_RATIO:
+            out.print(
+                f"{check}: good names took more than {MOST_RATIO:g} times as long; is the machine busy?", style="red"
+            )
+    out.print(table)
+    out.print(f"workers had at most {most_worker_mb(appliance):.0f} MB resident")
+    return found
 
 
 def _with_dead(appliance: Appliance, seconds: float, out: Console) -> list[dict[str, Any]]:

@@ -26,6 +26,13 @@ class Result:
         """Answers per second."""
         return len(self.latencies_s) / self.seconds if self.seconds else 0.0
 
+    def add(self, more: Result) -> None:
+        """Counts what another run saw as this one's."""
+        self.seconds += more.seconds
+        self.latencies_s += more.latencies_s
+        self.wrong += more.wrong
+        self.examples += more.examples
+
     def percentile_ms(self, share: float) -> float:
         """The latency that `share` of the answers did not exceed, in milliseconds."""
         ordered = sorted(self.latencies_s)

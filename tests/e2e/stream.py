@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
-import itertools
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from tests.e2e.asking import TOKEN, caa, dns_01, http_01
+from tests.e2e.clients import Clients
 from tests.lab import wait_until
 from tests.lab.appliance import Appliance
+from tests.lab.unix_http import Response
 
 _PAUSE_S = 0.05  # so that the stream leaves the machine room for what it is to watch
 
@@ -36,43 +35,28 @@ _QUESTIONS: tuple[tuple[bool, Callable[[], dict[str, Any]]], ...] = (
 )
 
 
-class Stream:
-    """While open, `clients` ask one after the other. The token of `asking.TOKEN` is to be at `honest.example`."""
+class Stream(Clients):
+    """Every answer of some clients is kept. The token of `asking.TOKEN` is to be at `honest.example`."""
 
     def __init__(self, appliance: Appliance, clients: int = 3) -> None:
+        super().__init__(appliance, clients, _PAUSE_S)
         self.asked: list[Asked] = []
         self.unanswered: list[str] = []
-        self._appliance = appliance
-        self._numbers = itertools.count()
-        self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
-
-    def __enter__(self) -> Stream:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join()
 
     def wait_for_more(self, answers: int) -> None:
         """Return once so many more came than there are now."""
         enough = len(self.asked) + answers
         wait_until(lambda: len(self.asked) >= enough, 60, f"{answers} more answers come")
 
-    def _ask(self) -> None:
-        while not self._stopping.wait(_PAUSE_S):
-            number = next(self._numbers)
-            honest, question = _QUESTIONS[number % len(_QUESTIONS)]
-            trace = f"stream-{id(self)}-{number}"
-            try:
-                response = self._appliance.ask("POST", "/mpic", question() | {"trace_identifier": trace})
-            except (OSError, http.client.HTTPException) as error:
-                self.unanswered.append(f"{trace}: {error!r}")
-                continue
-            self.asked.append(Asked(honest, trace, response.status_code, response.json()))
+    def question(self, number: int) -> dict[str, Any]:
+        return _QUESTIONS[number % len(_QUESTIONS)][1]()
+
+    def heard(self, number: int, trace: str, response: Response) -> None:
+        honest = _QUESTIONS[number % len(_QUESTIONS)][0]
+        self.asked.append(Asked(honest, trace, response.status_code, response.json()))
+
+    def unheard(self, trace: str, error: Exception) -> None:
+        self.unanswered.append(f"{trace}: {error!r}")
 
 
 def wrong(asked: Asked) -> list[str]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import random
 import subprocess
 import sys
-import threading
 from collections import Counter
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +18,10 @@ from appliance.evidence.audit import Scope, verify_store
 from appliance.evidence.reading import reading
 from appliance.evidence.schema import RECORDS
 from tests.e2e.asking import caa, decide
+from tests.e2e.clients import Clients
 from tests.lab import wait_until
 from tests.lab.appliance import Appliance
+from tests.lab.unix_http import Response
 
 pytestmark = pytest.mark.e2e
 
@@ -30,40 +29,23 @@ CLIENTS = 8
 MPICCTL = Path(sys.executable).parent / "mpicctl"
 
 
-class Load:
-    """Clients that ask one question after the other until told to stop; `answers` by trace identifier."""
+class Load(Clients):
+    """Clients without a pause; `answers` by trace identifier."""
 
     def __init__(self, appliance: Appliance) -> None:
+        super().__init__(appliance, CLIENTS, 0)
         self.answers: dict[str, dict[str, Any]] = {}
-        self._appliance = appliance
-        self._numbers = count()
-        self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(CLIENTS)]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join()
 
     def wait_for(self, answers: int) -> None:
         """Return once so many answers came."""
         wait_until(lambda: len(self.answers) >= answers, 30, "answers come")
 
-    def _ask(self) -> None:
-        while not self._stopping.is_set():
-            trace = f"{id(self)}-{next(self._numbers)}"
-            try:
-                response = self._appliance.ask("POST", "/mpic", caa("free.example") | {"trace_identifier": trace})
-            except (OSError, http.client.HTTPException):
-                self._stopping.wait(0.05)
-                continue
-            if response.status_code == 200:
-                self.answers[trace] = response.json()
+    def question(self, _number: int) -> dict[str, Any]:
+        return caa("free.example")
+
+    def heard(self, _number: int, trace: str, response: Response) -> None:
+        if response.status_code == 200:
+            self.answers[trace] = response.json()
 
 
 def kill_under_load(appliance: Appliance, tmp_path: Path, rounds: int) -> None:

@@ -13,6 +13,8 @@ Class = str
 Ip = IPv4Address | IPv6Address
 _UDP: Final = 17
 _ICMP_ERRORS: Final = (3, 11)  # destination unreachable, time exceeded
+# RFC 4861: router and neighbour discovery; RFC 2710, RFC 3810: which multicast groups somebody listens to.
+_NEIGHBOURLY: Final = {bytes([number]) for number in (*range(130, 138), 143)}
 WIREGUARD, PRIMARY, OTHER, NEIGHBOUR = "wireguard_packets", "primary_packets", "other_packets", "neighbour_packets"
 _ENDPOINTS: Final = {(address, egress.endpoint_port) for egress in topology.EGRESSES for address in egress.address}
 
@@ -20,18 +22,19 @@ _ENDPOINTS: Final = {(address, egress.endpoint_port) for egress in topology.EGRE
 def classify(packet: Packet) -> Class:
     """WireGuard between the host and a configured endpoint; the primary's own address; neighbour discovery; other.
 
-    An ICMP error for a WireGuard packet (RFC 792: it quotes its head) belongs to WireGuard: one that comes back for ours, or the
-    host's own for one that arrived while no backend was listening.
+    An ICMP error for a WireGuard packet (RFC 792: it quotes its head, and goes to its sender) belongs to WireGuard: one that comes
+    back to the host for its own, or the host's own to the endpoint for one that arrived while no backend was listening.
     """
     addresses = (packet.src, packet.dst)
     outward, inward = (packet.src, packet.dst, packet.dport), (packet.dst, packet.src, packet.sport)
     if packet.proto == "udp" and (_is_wireguard(*outward) or _is_wireguard(*inward)):
         return WIREGUARD
-    if packet.proto == "icmp" and _quotes_wireguard(packet.payload):
+    if packet.proto == "icmp" and _is_wireguards_error(packet):
         return WIREGUARD
     if any(address in topology.PRIMARY.address for address in addresses):
         return PRIMARY
-    if all(_on_link(address) for address in addresses):
+    neighbourly = packet.proto == "icmpv6" and packet.payload[:1] in _NEIGHBOURLY
+    if neighbourly and all(_on_link(address) for address in addresses):
         return NEIGHBOUR
     return OTHER
 
@@ -57,14 +60,18 @@ def _is_wireguard(host: Ip, endpoint: Ip, port: int) -> bool:
     return host in topology.PRIMARY.host_address and (endpoint, port) in _ENDPOINTS
 
 
-def _quotes_wireguard(icmp: bytes) -> bool:
-    """Whether an ICMP error's quoted packet is UDP between the host and a configured endpoint."""
+def _is_wireguards_error(packet: Packet) -> bool:
+    """Whether an ICMP message is an error to or from the host, to the sender of the UDP packet between it and an endpoint that it
+    quotes."""
+    icmp = packet.payload
     error, quoted = icmp[0] in _ICMP_ERRORS, icmp[8:]
     header = (quoted[0] & 0x0F) * 4 if quoted else 0
     if not error or len(quoted) < header + 4 or quoted[9] != _UDP:
         return False
     source, destination = IPv4Address(quoted[12:16]), IPv4Address(quoted[16:20])
     sport, dport = (int.from_bytes(quoted[header + at : header + at + 2], "big") for at in (0, 2))
+    if packet.dst != source or not {packet.src, packet.dst} & set(topology.PRIMARY.host_address):
+        return False
     return _is_wireguard(source, destination, dport) or _is_wireguard(destination, source, sport)
 
 

@@ -44,9 +44,18 @@ done
 
 
 class Container:
-    """One container; boots on entering, powers off on leaving. `files`: what it has of its own, by path: content, mode."""
+    """One container; boots on entering, powers off on leaving. `files`: what it has of its own, by path: content, mode.
 
-    def __init__(self, name: str, namespace: str, files: Mapping[str, tuple[bytes, int]] | None = None) -> None:
+    `tree`: what it boots, which stays as it is; None: the tests' Debian."""
+
+    def __init__(
+        self,
+        name: str,
+        namespace: str,
+        files: Mapping[str, tuple[bytes, int]] | None = None,
+        tree: Path | None = None,
+    ) -> None:
+        self._tree = tree
         self._name = name
         self._namespace = namespace
         self._files = files or {}
@@ -73,7 +82,7 @@ class Container:
                     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
                     "CGROUPS": " ".join(map(str, groups)),
                     "WORK": str(work),
-                    "TREE": str(debian()),
+                    "TREE": str(self._tree or debian()),
                     "NAME": self._name,
                     "NETNS": str(NETNS_DIR / self._namespace),
                     "REBOOT": str(_REBOOT),

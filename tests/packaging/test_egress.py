@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from tests.packaging.container import Container
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 NODE = topology.EGRESSES[0]
 _UNIT = "mpic-egress.service"
+_STATUS = "mpic-egress-status.service"
+_STATUS_PORT = 51822
 _ECHO = "mpic-echo.service"
 _ECHO_KEY = "/var/lib/mpic-echo/key"
 _ECHO_PORT = 51900
@@ -54,7 +57,7 @@ def node(debs: dict[str, Path]) -> Iterator[Container]:
 
 def test_started_it_is_as_configured(node: Container) -> None:
     node.run("systemctl", "start", _UNIT, "mpic-egress.timer")
-    assert node.run("mpic-egress", "check").strip() == "all as configured"
+    assert node.run("mpic-egress", "check").startswith("all as configured\n")
     assert node.state() == "running", node.failures()
     node.run("nft", "list", "table", "inet", "mpic_egress")
 
@@ -108,6 +111,64 @@ def test_echo_answers_the_internet_as_a_user_of_its_own(node: Container) -> None
     node.run("systemctl", "kill", "--signal=SIGKILL", _ECHO)
     wait_until(lambda: node.main_pid(_ECHO) not in {0, before}, 30, "it runs again")
     assert wait_until(lambda: echoed(nonce), 30, "it answers again")[40:] == reply[40:], "with the same key"
+
+
+def told(namespace: str, address: str) -> bytes:
+    """What is said to whoever connects from `namespace`; nothing where nobody listens."""
+    with inside(NETNS_DIR / namespace):
+        asker = socket.socket()
+    with asker:
+        asker.settimeout(2)
+        try:
+            asker.connect((address, _STATUS_PORT))
+            return asker.recv(65536)
+        except OSError:
+            return b""
+
+
+def test_its_status_is_served_without_privileges_at_the_inner_address_alone(node: Container) -> None:
+    wait_until(lambda: node.call("systemctl", "is-active", _STATUS).returncode == 0, 60, "the server runs", 0.5)
+    listening = wait_until(
+        lambda: node.run("ss", "--no-header", "--listening", "--tcp", "--numeric", f"sport = :{_STATUS_PORT}"),
+        30,
+        "it listens",
+    )
+    assert [line.split()[3] for line in listening.splitlines()] == [f"10.77.0.1:{_STATUS_PORT}"]
+    status = node.run("cat", f"/proc/{node.main_pid(_STATUS)}/status")
+    fields = {name: value.split() for name, _, value in (line.partition(":") for line in status.splitlines())}
+    assert "0" not in fields["Uid"]
+    assert {int(fields[name][0], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
+    written = json.loads(node.run("cat", "/run/mpic-egress/status.json"))
+    assert written["problems"] == []
+    assert written["interfaces"][0]["backend"] == "wireguard-go"
+    assert told(topology.PRIMARY.namespace, str(NODE.address.v4)) == b""
+    # The node itself is no appliance's.
+    assert told(NODE.namespace, "10.77.0.1") == b""
+
+
+def test_a_wrong_file_is_told_and_the_tunnel_stays(node: Container) -> None:
+    right = node.run("cat", "/etc/mpic/egress.toml")
+    node.write("/etc/mpic/egress.toml", right.replace("[uplink]", "[uplonk]").encode())
+    assert node.call("systemctl", "start", _UNIT).returncode != 0
+    written = json.loads(node.run("cat", "/run/mpic-egress/status.json"))
+    assert ["configuration file is wrong" in line for line in written["problems"]] == [True]
+    assert written["interfaces"][0]["addresses"] == ["10.77.0.1"]
+    node.write("/etc/mpic/egress.toml", right.encode())
+    node.run("systemctl", "start", _UNIT)
+    assert json.loads(node.run("cat", "/run/mpic-egress/status.json"))["problems"] == []
+
+
+def test_an_upgrade_and_a_removal_keep_file_and_key(node: Container) -> None:
+    kept = node.run("sha256sum", "/etc/mpic/egress.toml", "/etc/mpic/keys/egress.key")
+    backend, server = node.run("pidof", "wireguard-go"), node.main_pid(_STATUS)
+    node.run("dpkg", "--install", "/root/package.deb", timeout_s=120)
+    wait_until(lambda: node.main_pid(_STATUS) not in {0, server}, 60, "the new program serves", 0.5)
+    assert node.run("pidof", "wireguard-go") == backend
+    assert node.run("mpic-egress", "check").startswith("all as configured\n")
+    node.run("dpkg", "--remove", "mpic-egress", timeout_s=120)
+    assert node.run("sha256sum", "/etc/mpic/egress.toml", "/etc/mpic/keys/egress.key") == kept
+    assert node.call("ip", "link", "show", "wg-mpic").returncode != 0
+    assert node.run("systemctl", "list-units", "--plain", "--no-legend", "--state=active,failed", "mpic*") == ""
 
 
 def test_purged_it_leaves_nothing(node: Container) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
@@ -26,6 +27,8 @@ def unreachable(source: IPv4Address, quoted: Packet) -> Packet:
 
 
 OUT, IN = udp(HOST, OWN_PORT, ENDPOINT, PORT), udp(ENDPOINT, PORT, HOST, OWN_PORT)
+HOST6, GATEWAY6 = topology.PRIMARY.host_address.v6, topology.PRIMARY.gateway.v6
+ASKS_NEIGHBOUR = Packet(0.0, HOST6, GATEWAY6, "icmpv6", 0, 0, 72, bytes([135, 0]))
 ASTRAY = udp(HOST, OWN_PORT, TARGET, 53)
 
 
@@ -41,6 +44,11 @@ ASTRAY = udp(HOST, OWN_PORT, TARGET, 53)
         (unreachable(TARGET, ASTRAY), uplink.OTHER),
         (unreachable(HOST, udp(TARGET, 53, HOST, OWN_PORT)), uplink.OTHER),
         (unreachable(HOST, udp(ENDPOINT, PORT + 1, HOST, OWN_PORT)), uplink.OTHER),
+        (replace(unreachable(HOST, IN), dst=TARGET), uplink.OTHER),
+        (replace(unreachable(TARGET, IN), dst=ENDPOINT), uplink.OTHER),
+        (ASKS_NEIGHBOUR, uplink.NEIGHBOUR),
+        (replace(ASKS_NEIGHBOUR, payload=bytes([128, 0])), uplink.OTHER),
+        (replace(ASKS_NEIGHBOUR, proto="tcp"), uplink.OTHER),
     ],
 )
 def test_classes(packet: Packet, expected: str) -> None:

@@ -10,11 +10,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-PLAN: dict[str, Any] = json.loads(Path("/root/plan.json").read_text())
+PLAN: dict[str, Any] = json.loads(Path("/srv/plan.json").read_text())
 READY_S = 900.0
 UNIT_DIRECTORY = Path("/etc/systemd/system")
 ETH_P_ALL = 3
@@ -60,100 +60,70 @@ def link(name: str, namespace: str, router_name: str, addresses: list[str], rout
 
 
 def make_internet() -> None:
-    for namespace in ("internet", *(f"egress-{code}" for code in PLAN["codes"])):
+    for namespace in ("internet", "egress"):
         run("ip", "netns", "add", namespace)
         run("ip", "-n", namespace, "link", "set", "lo", "up")
     for key in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
         run("ip", "netns", "exec", "internet", "sh", "-c", f"echo 1 >/proc/sys/{key}")
     link("uplink0", "", "to-site", PLAN["host"], PLAN["router"])
-    for code in PLAN["codes"]:
-        link("uplink0", f"egress-{code}", f"to-{code}", PLAN["egress"][code], PLAN["egress_router"][code])
+    link("uplink0", "egress", "to-egress", PLAN["egress"], PLAN["egress_router"])
     run("ip", "-n", "internet", "link", "add", "servers", "type", "dummy")
     run("ip", "-n", "internet", "link", "set", "servers", "up")
     for address in (address for pair in PLAN["servers"].values() for address in pair):
         plain = ["/128", "nodad"] if ":" in address else ["/32"]
         run("ip", "-n", "internet", "addr", "add", address + plain[0], "dev", "servers", *plain[1:])
     addresses = "".join(f" ip-address: {address}\n" for address in PLAN["servers"]["root"])
-    Path("/root/nsd.conf").write_text(
-        f'server:\n{addresses} username: ""\n chroot: ""\n pidfile: /root/nsd.pid\n xfrdfile: ""\n zonesdir: /root\n'
-        ' database: ""\nremote-control:\n control-enable: no\nzone:\n name: .\n zonefile: root.zone\n'
+    Path("/srv/nsd.conf").write_text(
+        f'server:\n{addresses} username: ""\n chroot: ""\n pidfile: /srv/nsd.pid\n xfrdfile: ""\n zonesdir: /srv\n'
+        ' database: ""\n server-count: 1\nremote-control:\n control-enable: no\nzone:\n name: .\n zonefile: root.zone\n'
     )
-    for argv in (["nsd", "-d", "-c", "/root/nsd.conf"], [sys.executable, "/root/internet.py"]):
+    for argv in (["nsd", "-d", "-c", "/srv/nsd.conf"], [sys.executable, "/srv/internet.py"]):
         subprocess.Popen(["ip", "netns", "exec", "internet", *argv], stdin=subprocess.PIPE, start_new_session=True)
 
 
-def start_egress(code: str) -> None:
-    """The package's units, in the namespace of one egress node and with its files."""
-    config, told = f"/etc/mpic/egress-{code}.toml", f"/run/mpic-egress/{code}.json"
-    changed = {
-        "/etc/mpic/egress.toml": config,
-        "mpic-egress apply": f"mpic-egress apply --config {config}",
-        "status --write": f"status --write --config {config} --file {told}",
-        "mpic-egress serve": f"mpic-egress serve --file {told}",
-        "=mpic-egress.service": f"=mpic-egress-{code}.service",
-        "WatchdogSec=30": "WatchdogSec=0",
-    }
-    for kind in ("", "-status"):
-        text = Path(f"/usr/lib/systemd/system/mpic-egress{kind}.service").read_text()
-        for old, new in changed.items():
-            text = text.replace(old, new)
-        text += f"\n[Service]\nNetworkNamespacePath=/run/netns/egress-{code}\nTimeoutStartSec=infinity\n"
-        (UNIT_DIRECTORY / f"mpic-egress-{code}{kind}.service").write_text(text)
+def start_egress() -> None:
+    """The package's units, in the egress node's namespace."""
+    for unit in ("mpic-egress", "mpic-egress-status"):
+        below = UNIT_DIRECTORY / f"{unit}.service.d"
+        below.mkdir(exist_ok=True)
+        (below / "namespace.conf").write_text("[Service]\nNetworkNamespacePath=/run/netns/egress\n")
     run("systemctl", "daemon-reload")
     # It gives each command ten seconds, which may be too few here; what is done already stays.
-    wait_until(lambda: call("systemctl", "start", f"mpic-egress-{code}.service").returncode == 0, f"{code} is set up")
-    run("systemctl", "start", f"mpic-egress-{code}-status.service")
-    again = wait_until(lambda: on_egress(code, "apply"), f"{code} is as configured").stdout
-    status = json.loads(wait_until(lambda: on_egress(code, "status", "--json"), f"{code} tells").stdout)
-    check = wait_until(lambda: on_egress(code, "check"), f"{code} is checked")
-    written = json.loads(Path(told).read_text())
-    tell(f"egress-{code}", again=again, status=status, check=check.stdout, written=written)
+    wait_until(lambda: call("systemctl", "start", "mpic-egress").returncode == 0, "the egress node is set up")
+    again = wait_until(lambda: on_egress("apply"), "the egress node is as configured").stdout
+    status = json.loads(wait_until(lambda: on_egress("status", "--json"), "the egress node tells").stdout)
+    check = wait_until(lambda: on_egress("check"), "the egress node is checked").stdout
+    tell("egress", again=again, status=status, check=check)
 
 
-def on_egress(code: str, command: str, *arguments: str) -> subprocess.CompletedProcess[str] | None:
-    """What the command said, once it exits with 0."""
-    argv = ("mpic-egress", command, "--config", f"/etc/mpic/egress-{code}.toml", *arguments)
-    done = call("ip", "netns", "exec", f"egress-{code}", *argv)
+def on_egress(*command: str) -> subprocess.CompletedProcess[str] | None:
+    """What `mpic-egress COMMAND` said, once it exits with 0."""
+    done = call("ip", "netns", "exec", "egress", "mpic-egress", *command)
     return done if done.returncode == 0 else None
 
 
-def status() -> dict[str, Any]:
-    """`mpicctl status`, or nothing yet."""
-    done = call("mpicctl", "status", "--json")
-    return json.loads(done.stdout) if done.stdout.startswith("{") else {}
+def worker(*method: str) -> dict[str, Any]:
+    """Status and observation of the worker, asked with `mpicd`'s user: see `ask.py`."""
+    python = ("/usr/lib/mpic-appliance/bin/python3", "-I", "/srv/ask.py", PLAN["code"], *method)
+    as_mpicd = ("setpriv", "--reuid=mpic", "--regid=mpic", "--init-groups", "--")
+    found: dict[str, Any] = json.loads(run(*as_mpicd, *python, limit_s=2 * READY_S))
+    return found
 
 
-def ready(codes: Iterable[str]) -> dict[str, Any]:
-    """The status, once exactly `codes` are ready."""
-    wanted, found = set(codes), status()
-    parts = [found["primary"], *found["perspectives"]] if found else []
-    return found if found and {part["code"] for part in parts if part["ready"]} == wanted else {}
+def matched(method: str) -> dict[str, Any]:
+    """What the worker saw, once it is a match: on an emulated processor an answer may come too late."""
+    found = worker(method)
+    return found if found["observation"]["outcome"] == "match" else {}
 
 
-def all_told() -> dict[str, Any]:
-    """The status, once all are ready and every egress node has said how it is."""
-    found = ready({PLAN["primary"], *PLAN["codes"]})
-    return found if found and all(part["worker"]["egress"] for part in found["perspectives"]) else {}
-
-
-def check(*arguments: str) -> dict[str, Any]:
-    done = call("mpicctl", "check", *arguments, "--json")
-    try:
-        return {"exit": done.returncode, "answer": json.loads(done.stdout)}
-    except ValueError:
-        return {"exit": done.returncode, "answer": None, "said": done.stdout + done.stderr}
-
-
-def passed(*arguments: str) -> dict[str, Any]:
-    """The check, once it passed everywhere: on an emulated processor an answer may come too late."""
-    found = check(*arguments)
-    answer = found["answer"] or {}
-    parts = [answer.get("primary"), *answer.get("perspectives", [])]
-    return found if all(part and part["check_response"]["check_passed"] for part in parts) else {}
+def tunnel() -> dict[str, Any]:
+    """What the tunnel daemon publishes of the one tunnel."""
+    (found,) = json.loads(Path("/run/mpic/tunnels.json").read_text())["tunnels"]
+    return dict(found)
 
 
 def requests() -> list[dict[str, Any]]:
-    log = Path("/root/requests")
+    log = Path("/srv/requests")
     found = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     log.unlink(missing_ok=True)
     return found
@@ -166,9 +136,16 @@ def clock() -> None:
     for unit in ("mpicd", "mpic-egress"):
         text = Path(f"/usr/lib/systemd/system/{unit}.service").read_text().splitlines()
         lines = [line for line in text if line.startswith(("ProtectClock", "SystemCall", "CapabilityBounding"))]
-        properties = [argument for line in lines for argument in ("-p", line)]
-        argv = ("systemd-run", "--quiet", "--wait", "--pipe", *properties, sys.executable, "-c", program)
-        said[unit] = call(*argv).stdout.strip()
+        service = [
+            "[Service]",
+            "Type=oneshot",
+            f"ExecStart={sys.executable} -c '{program}'",
+            f"StandardOutput=file:/srv/{unit}",
+        ]
+        (UNIT_DIRECTORY / f"clock-of-{unit}.service").write_text("\n".join([*service, *lines, ""]))
+        run("systemctl", "daemon-reload")
+        run("systemctl", "start", f"clock-of-{unit}.service")
+        said[unit] = Path(f"/srv/{unit}").read_text().strip()
     tell("clock", said=said)
 
 
@@ -176,14 +153,13 @@ def confined() -> None:
     """A worker started outside of its namespace, and a process of its user that would use the host's uplink."""
     as_worker = ("setpriv", "--reuid=mpic-perspective", "--regid=mpic-perspective", "--clear-groups", "--no-new-privs")
     bare = ("--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--")
-    worker = call(*as_worker, *bare, "mpic-perspective", PLAN["codes"][0])
+    misplaced = call(*as_worker, *bare, "mpic-perspective", PLAN["code"])
     reached = {}
-    for where in ("host", PLAN["codes"][0]):
-        enter = () if where == "host" else ("ip", "netns", "exec", where)
+    for where, enter in (("host", ()), ("namespace", ("ip", "netns", "exec", PLAN["code"]))):
         reached[where] = [
             call(*enter, *as_worker, *bare, *connect(address)).stdout for address in PLAN["servers"]["web"]
         ]
-    tell("confined", worker_exit=worker.returncode, worker_said=worker.stderr, reached=reached)
+    tell("confined", worker_exit=misplaced.returncode, worker_said=misplaced.stderr, reached=reached)
 
 
 def connect(address: str) -> tuple[str, ...]:
@@ -251,7 +227,7 @@ def described(kind: bytes, packet: bytes) -> str:
 
 def tunnel_down() -> None:
     """The appliance's end is taken away, with nobody to bring it back: nothing may leave by the host instead."""
-    code = PLAN["codes"][0]
+    code = PLAN["code"]
     with capture() as stop:
         by_host = [call(*connect(address)).stdout for address in PLAN["servers"]["web"]]
         control = stop()
@@ -259,35 +235,26 @@ def tunnel_down() -> None:
     run("systemctl", "stop", "mpic-tunneld")
     with capture() as stop:
         run("ip", "-n", code, "link", "del", f"wg-{code}")
-        others = wait_until(lambda: ready({PLAN["primary"], *PLAN["codes"][1:]}), "one perspective is down")
-        found = check(
-            "acme-http-01", PLAN["name"], "--token", PLAN["token"], "--key-authorization", PLAN["key_authorization"]
-        )
+        checks = [worker(method) for method in ("caa", "acme-http-01")]
         inside = [call("ip", "netns", "exec", code, *connect(address)).stdout for address in PLAN["servers"]["web"]]
         leaked = stop()
-    tell(
-        "down", by_host=by_host, control=control, inside=inside, leaked=leaked, check=found, requests=requests(),
-        ready=others["perspectives_ready"],
-    )  # fmt: skip
+    tell("down", by_host=by_host, control=control, inside=inside, leaked=leaked, checks=checks, requests=requests())
     run("systemctl", "start", "mpic-tunneld")
-    again = wait_until(lambda: ready({PLAN["primary"], *PLAN["codes"]}), "the tunnel is made anew")
-    tell("again", status=again, check=wait_until(lambda: passed("caa", PLAN["name"]), "CAA passes again"))
+    again = worker()
+    tell("again", worker=again, tunnel=tunnel(), check=wait_until(lambda: matched("caa"), "CAA is a match again"))
 
 
 def steps() -> None:
     tell("kernel", release=os.uname().release, wireguard_go=shutil.which("wireguard-go"))
     make_internet()
-    for code in PLAN["codes"]:
-        start_egress(code)
-    run("systemctl", "start", "mpic.target")
-    told = wait_until(all_told, "every perspective is ready, and every egress node has told how it is")
-    shown = call("mpicctl", "status").stdout
-    tell("ready", status=told, shown=shown, tunnels=json.loads(Path("/run/mpic/tunnels.json").read_text()))
-    caa = wait_until(lambda: passed("caa", PLAN["name"]), "CAA passes")
-    requests()
-    http = ("acme-http-01", PLAN["name"], "--token", PLAN["token"], "--key-authorization", PLAN["key_authorization"])
-    found = wait_until(lambda: passed(*http), "http-01 passes")
-    tell("checked", caa=caa, http=found, requests=requests())
+    start_egress()
+    run("systemctl", "start", "mpic-tunneld", f"mpic-resolver@{PLAN['code']}", f"mpic-perspective@{PLAN['code']}")
+    tell("ready", worker=worker(), tunnel=tunnel(), link=run("ip", "-n", PLAN["code"], "-d", "link"))
+    with capture() as stop:
+        caa = wait_until(lambda: matched("caa"), "CAA is a match")
+        http = wait_until(lambda: matched("acme-http-01"), "http-01 is a match")
+        leaked = stop()
+    tell("checked", caa=caa, http=http, requests=requests(), leaked=leaked)
     system = call("systemctl", "is-system-running").stdout.strip()
     tell("system", state=system, failed=call("systemctl", "--failed", "--plain", "--no-legend").stdout)
     clock()
@@ -303,7 +270,7 @@ def main() -> None:
         steps()
     except Exception as error:
         journal = call("journalctl", "--no-pager", "--lines=80", "--output=short-monotonic").stdout
-        tell("failed", error=repr(error), status=status(), journal=journal.splitlines())
+        tell("failed", error=repr(error), journal=journal.splitlines())
         raise
 
 

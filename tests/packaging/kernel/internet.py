@@ -11,8 +11,8 @@ from socketserver import ThreadingTCPServer
 from threading import Thread
 from typing import Any
 
-PLAN: dict[str, Any] = json.loads(Path("/root/plan.json").read_text())
-LOG = Path("/root/requests")
+PLAN: dict[str, Any] = json.loads(Path("/srv/plan.json").read_text())
+LOG = Path("/srv/requests")
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,6 +1,7 @@
-"""Names and addresses in the emulated machine, and the files that it has of them. Two remotes: less than a quorum.
+"""Names and addresses in the emulated machine, and the files that it has of them.
 
-The machine's own namespace is the appliance's host; `internet` routes and serves; each egress node is a namespace.
+The machine's own namespace is the appliance's host; `internet` routes and serves; the egress node is a namespace. There is
+one perspective, which is asked as `mpicd` asks it: a quorum would be several times the work for an emulated processor.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,12 +20,14 @@ from dns.dnssectypes import Algorithm
 
 from tests.lab.appliance_files import EXCEPTIONS, KeyPair, toml
 
-PRIMARY: Final = "hq"
+CODE: Final = "ams"
 NAME: Final = "www.honest.example"
 TOKEN: Final = "token-of-the-kernel-test"
 KEY_AUTHORIZATION: Final = f"{TOKEN}.LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0"
 _HERE: Final = Path(__file__).parent
-_PORT: Final = 51820
+_FAR_PORT, _OWN_PORT = 51820, 51901
+_SLOW: Final = "[Service]\nWatchdogSec=0\nTimeoutStartSec=infinity\nTimeoutStopSec=60\n"
+_SLOW_UNITS: Final = ("mpic-egress", "mpic-egress-status", "mpic-perspective@", "mpic-resolver@", "mpic-tunneld")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,144 +42,117 @@ class Net:
 
     def v6(self, host: int) -> str:
         """An IPv6 address on it."""
-        return f"2001:db8:{self.number}::{host}"
-
-
-@dataclass(frozen=True, slots=True)
-class Remote:
-    """A perspective, and its egress node at host 2 of `net`."""
-
-    code: str
-    place: dict[str, Any]
-    net: Net
-    own: KeyPair
-    far: KeyPair
-
-    def inner(self, end: int) -> list[str]:
-        """Inner addresses: end 1 is the egress node's, 2 the appliance's."""
-        return [f"10.77.{self.net.number}.{end}", f"fd77:{self.net.number}::{end}"]
+        return str(IPv6Address(f"2001:db8:{self.number}::{host}"))
 
 
 SITE: Final = Net(0)
 SERVERS: Final = Net(100)
-HOST, MACVLAN, ROOT_SERVER, WEB, ANCHOR = 10, 20, 53, 80, 81
-
-
-def remotes() -> tuple[Remote, ...]:
-    """Two, with new keys."""
-    amsterdam = {"city": "Amsterdam", "country": "NL", "latitude": 52.37, "longitude": 4.90}
-    new_york = {"city": "New York", "country": "US", "latitude": 40.71, "longitude": -74.01}
-    return (
-        Remote("ams", amsterdam, Net(1), KeyPair.make(), KeyPair.make()),
-        Remote("nyc", new_york, Net(2), KeyPair.make(), KeyPair.make()),
-    )
+EGRESS: Final = Net(1)
+HOST, NODE, ROOT_SERVER, WEB, ANCHOR = 10, 2, 53, 80, 81
 
 
 def files() -> dict[str, tuple[bytes, int]]:
     """What is added to the machine's Debian, by path: content and mode."""
-    both = remotes()
-    made: dict[str, tuple[bytes, int]] = {
-        "/etc/mpic/appliance.toml": (toml(_appliance(both)).encode(), 0o644),
-        "/root/plan.json": (json.dumps(_for_the_guest(both)).encode(), 0o644),
-        "/root/guest.py": ((_HERE / "guest.py").read_bytes(), 0o644),
-        "/root/internet.py": ((_HERE / "internet.py").read_bytes(), 0o644),
-        "/etc/systemd/system/mpic-guest.service": ((_HERE / "guest.service").read_bytes(), 0o644),
-        "/etc/systemd/system/multi-user.target.d/guest.conf": (b"[Unit]\nWants=mpic-guest.service\n", 0o644),
-        # An emulated processor is slow: what is well is not to be killed for it.
-        **{
-            f"/etc/systemd/system/{unit}.service.d/slow.conf": (b"[Service]\nWatchdogSec=0\nTimeoutStopSec=60\n", 0o644)
-            for unit in ("mpicd", "mpic-tunneld", "mpic-perspective@", "mpic-resolver@")
-        },
-    }
-    for remote in both:
-        made[f"/etc/mpic/keys/{remote.code}.key"] = (f"{remote.own.private}\n".encode(), 0o600)
-        made[f"/etc/mpic/keys/egress-{remote.code}.key"] = (f"{remote.far.private}\n".encode(), 0o600)
-        made[f"/etc/mpic/egress-{remote.code}.toml"] = (toml(_egress(remote)).encode(), 0o644)
+    own, far = KeyPair.make(), KeyPair.make()
     trust_anchor, zone = _signed_root()
-    made["/etc/mpic/root.key"] = (trust_anchor.encode(), 0o644)
-    made["/etc/mpic/root.hints"] = (_hints().encode(), 0o644)
-    made["/root/root.zone"] = (zone.encode(), 0o644)
+    texts = {
+        "/etc/mpic/appliance.toml": toml(_appliance(far.public)),
+        "/etc/mpic/egress.toml": toml(_egress(own.public)),
+        "/etc/mpic/root.key": trust_anchor,
+        "/etc/mpic/root.hints": _hints(),
+        "/srv/root.zone": zone,
+        "/srv/plan.json": json.dumps(_for_the_guest()),
+        "/etc/systemd/system/multi-user.target.d/guest.conf": "[Unit]\nWants=mpic-guest.service\n",
+        "/etc/systemd/system/mpic-guest.service": (_HERE / "guest.service").read_text(),
+        **{f"/srv/{name}": (_HERE / name).read_text() for name in ("guest.py", "ask.py", "internet.py")},
+        # An emulated processor is slow: what is well is not to be killed for it.
+        **{f"/etc/systemd/system/{unit}.service.d/slow.conf": _SLOW for unit in _SLOW_UNITS},
+    }
+    made = {path: (text.encode(), 0o644) for path, text in texts.items()}
+    made[f"/etc/mpic/keys/{CODE}.key"] = (f"{own.private}\n".encode(), 0o600)
+    made["/etc/mpic/keys/egress.key"] = (f"{far.private}\n".encode(), 0o600)
     return made
 
 
-def _appliance(both: tuple[Remote, ...]) -> dict[str, Any]:
+def _both(net: Net, host: int) -> list[str]:
+    return [net.v4(host), net.v6(host)]
+
+
+def _inner(end: int) -> list[str]:
+    """Inner addresses: end 1 is the egress node's, 2 the appliance's."""
+    return [f"10.77.0.{end}", f"fd77::{end}"]
+
+
+def _appliance(far_key: str) -> dict[str, Any]:
     return {
         "primary": {
-            "kind": "local",
-            "code": PRIMARY,
+            "kind": "caller",
+            "code": "hq",
             "place": {"city": "Reykjavik", "country": "IS", "latitude": 64.15, "longitude": -21.94},
-            "netns": PRIMARY,
-            "link": "macvlan",
-            "uplink": "uplink0",
-            "addresses": [f"{SITE.v4(MACVLAN)}/24", f"{SITE.v6(MACVLAN)}/64"],
-            "gateways": [SITE.v4(1), SITE.v6(1)],
         },
-        "perspectives": [_perspective(remote) for remote in both],
+        "perspectives": [_perspective(far_key)],
         "resolver": {"trust_anchor_file": "/etc/mpic/root.key", "root_hints": "/etc/mpic/root.hints"},
         "targets": {"special_purpose_exceptions": list(EXCEPTIONS)},
         "anchors": [{"url": "http://anchor.lab/"}],
         "caa": {"issuer_domains": ["ca.example"]},
-        "clock": {"require_synchronised": False},
     }
 
 
-def _perspective(remote: Remote) -> dict[str, Any]:
+def _perspective(far_key: str) -> dict[str, Any]:
     return {
-        "code": remote.code,
-        "netns": remote.code,
-        "provider": f"provider of {remote.code}",
-        "upstreams": [64500 + remote.net.number],
-        "origin_asn": 64510 + remote.net.number,
+        "code": CODE,
+        "netns": CODE,
+        "provider": "provider",
+        "upstreams": [64501],
+        "origin_asn": 64511,
         "attested_on": "2026-11-01",
-        "egress_addresses": [remote.net.v4(2), remote.net.v6(2)],
-        "place": remote.place,
+        "egress_addresses": _both(EGRESS, NODE),
+        "place": {"city": "Amsterdam", "country": "NL", "latitude": 52.37, "longitude": 4.90},
         "wireguard": {
-            "interface": f"wg-{remote.code}",
-            "private_key_file": f"/etc/mpic/keys/{remote.code}.key",
-            "public_key": remote.far.public,
-            "endpoint": f"{remote.net.v4(2)}:{_PORT}",
-            "listen_port": 51900 + remote.net.number,
-            "addresses": [f"{address}/{128 if ':' in address else 32}" for address in remote.inner(2)],
-            "peer_addresses": remote.inner(1),
+            "interface": f"wg-{CODE}",
+            "private_key_file": f"/etc/mpic/keys/{CODE}.key",
+            "public_key": far_key,
+            "endpoint": f"{EGRESS.v4(NODE)}:{_FAR_PORT}",
+            "listen_port": _OWN_PORT,
+            "addresses": [f"{address}/{128 if ':' in address else 32}" for address in _inner(2)],
+            "peer_addresses": _inner(1),
+            # Not "auto", by which a user-space backend would do.
+            "backend": "kernel",
         },
     }
 
 
-def _egress(remote: Remote) -> dict[str, Any]:
+def _egress(own_key: str) -> dict[str, Any]:
     return {
         "special_purpose_exceptions": list(EXCEPTIONS),
-        "uplink": {"interface": "uplink0", "egress_addresses": [remote.net.v4(2), remote.net.v6(2)]},
+        "uplink": {"interface": "uplink0", "egress_addresses": _both(EGRESS, NODE)},
         "interfaces": [
             {
                 "name": "wg-mpic",
-                "listen_port": _PORT,
-                "private_key_file": f"/etc/mpic/keys/egress-{remote.code}.key",
-                "addresses": remote.inner(1),
-                "peers": [{"name": "appliance", "public_key": remote.own.public, "addresses": remote.inner(2)}],
+                "listen_port": _FAR_PORT,
+                "private_key_file": "/etc/mpic/keys/egress.key",
+                "addresses": _inner(1),
+                "peers": [{"name": "appliance", "public_key": own_key, "addresses": _inner(2)}],
             }
         ],
     }
 
 
-def _for_the_guest(both: tuple[Remote, ...]) -> dict[str, Any]:
-    def both_of(net: Net, host: int) -> list[str]:
-        return [net.v4(host), net.v6(host)]
-
+def _for_the_guest() -> dict[str, Any]:
     return {
+        "code": CODE,
         "name": NAME,
         "token": TOKEN,
         "key_authorization": KEY_AUTHORIZATION,
-        "primary": PRIMARY,
-        "codes": [remote.code for remote in both],
-        "router": both_of(SITE, 1),
-        "host": both_of(SITE, HOST),
-        "egress": {remote.code: both_of(remote.net, 2) for remote in both},
-        "egress_router": {remote.code: both_of(remote.net, 1) for remote in both},
-        "ports": [_PORT, *(51900 + remote.net.number for remote in both)],
+        "router": _both(SITE, 1),
+        "host": _both(SITE, HOST),
+        "egress": _both(EGRESS, NODE),
+        "egress_router": _both(EGRESS, 1),
+        "ports": [_FAR_PORT, _OWN_PORT],
         "servers": {
-            "root": both_of(SERVERS, ROOT_SERVER),
-            "web": both_of(SERVERS, WEB),
-            "anchor": both_of(SERVERS, ANCHOR),
+            "root": _both(SERVERS, ROOT_SERVER),
+            "web": _both(SERVERS, WEB),
+            "anchor": _both(SERVERS, ANCHOR),
         },
     }
 

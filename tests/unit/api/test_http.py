@@ -74,6 +74,8 @@ async def test_the_largest_body_is_read(tmp_path: Path) -> None:
         b"POST /mpic HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 100_000,
         b"GET /" + b"a" * 100_000,
         b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 20_000,
+        b"GET /healthz HTTP/1.1\r\nx: " + b"a" * 17_000 + b"\r\n\r\n",
+        b"GET /healthz?" + b"a" * 17_000 + b" HTTP/1.1\r\n\r\n",
     ],
 )
 async def test_an_endless_head_is_refused(tmp_path: Path, head: bytes) -> None:

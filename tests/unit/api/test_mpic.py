@@ -201,6 +201,7 @@ async def test_without_evidence_there_is_no_answer(tmp_path: Path) -> None:
         on.stage.evidence.failing = EvidenceUnavailable("disk full")
         response = await on.callers.post("/mpic", json=CAA)
         assert response.status_code == 503
+        assert response.headers["retry-after"] == "1"
         assert "is_valid" not in response.text
         assert "disk" not in response.text
 

@@ -108,9 +108,13 @@ def test_each_is_told_of_its_own_tunnel_alone() -> None:
             "version": "0.1.0",
             "written_s": 5,
             "problems": DOCUMENT["problems"],
+            "warnings": [],
             "tunnel": {"interface": "wg0", "backend": "kernel", "name": "of-wg0", "sent_bytes": 77},
         }
-    assert b"wg0" not in (serve.answer(DOCUMENT, "10.78.0.2") or b"wg0")
+    lines = ["interface wg0: not there", "interface wg1: not there", "clock: not synchronised"]
+    told = json.loads(serve.answer(DOCUMENT | {"warnings": lines}, "10.78.0.2") or b"")
+    assert told["warnings"] == lines[1:]
+    assert "wg0" not in json.dumps(told)
 
 
 @pytest.mark.parametrize("client", ["10.77.0.1", "10.77.0.3", "198.51.100.1", ""])
@@ -120,10 +124,10 @@ def test_strangers_are_told_nothing(client: str) -> None:
 
 
 def test_a_wrong_file_is_told_to_those_who_were_told_before() -> None:
-    told = report.without_configuration(["egress.toml: uplink: Field required"], DOCUMENT)
-    assert told["problems"] == ["egress.toml: uplink: Field required"]
+    told = report.without_configuration(DOCUMENT)
+    assert told["problems"] == ["the node's configuration file is wrong: mpic-egress check says how"]
     assert (told["interfaces"], told["port"]) == (DOCUMENT["interfaces"], 51822)
-    assert report.without_configuration(["x"], {})["interfaces"] == []
+    assert report.without_configuration({})["interfaces"] == []
 
 
 def test_a_file_that_is_none_is_empty(tmp_path: Path) -> None:

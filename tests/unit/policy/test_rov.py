@@ -90,6 +90,11 @@ def test_the_table_of_verdicts(seen: list[Round], verdict: RovVerdict, strong: b
     assert (graded.verdict, graded.strong) == (verdict, strong), graded
 
 
+def test_too_few_rounds_are_not_told_as_reached() -> None:
+    assert grade(blocked("alpha", 2) + blocked("beta", 2)).reason == "too few pairs with rounds that count"
+    assert "is reached" in grade(reached("alpha") + blocked("beta", 2)).reason
+
+
 def test_loss_that_the_controls_show_too_is_not_a_mixed_path() -> None:
     lossy = reached("alpha", 6) + blocked("alpha", 4) + rounds("alpha", RoundResult.LOST, 10, controls_lost=1)
     assert grade(lossy + reached("beta")).verdict is NOT_FILTERING

@@ -97,6 +97,12 @@ def test_the_fence_names_every_confined_user_and_lets_tunnels_use_their_ports_al
     assert "chain forward" not in rules
 
 
+def test_without_tunnels_the_fence_has_no_port_to_let_through() -> None:
+    rules = fence.render(settings().model_copy(update={"perspectives": ()}), None)
+    assert "udp sport" not in rules
+    assert "skuid 47005 counter reject" in rules
+
+
 def test_users_by_number_need_no_entry_and_root_is_refused() -> None:
     assert find_user(47002).uid == 47002
     with pytest.raises(NoSuchUser):
