@@ -47,6 +47,23 @@ def tcp_peer(transport: asyncio.BaseTransport) -> Peer:
     return Peer(address=str(name[0]) if name else "", public_key_sha256=digest)
 
 
+class _Early(asyncio.Protocol):
+    """Keeps what comes with the last bytes of the handshake, before the connection is `http`'s."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.lost = False
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+
+    def eof_received(self) -> None:
+        self.lost = True
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self.lost = True
+
+
 class TlsAccept(asyncio.Protocol):
     """A connection until its handshake is done; from then on it is `http`'s.
 
@@ -78,10 +95,10 @@ class TlsAccept(asyncio.Protocol):
 
     async def _shake_hands(self, plain: asyncio.Transport) -> None:
         peer = tcp_peer(plain)
-        protocol = self._http()
+        early = _Early()
         try:
             secured = await asyncio.get_running_loop().start_tls(
-                plain, protocol, self._context, server_side=True, ssl_handshake_timeout=HANDSHAKE_S
+                plain, early, self._context, server_side=True, ssl_handshake_timeout=HANDSHAKE_S
             )
         except ssl.SSLError as error:
             self._gate.refusals["tls"] += 1
@@ -92,7 +109,8 @@ class TlsAccept(asyncio.Protocol):
             # Gone, or too slow: a port scan is nothing to keep.
             plain.abort()
             return
-        if secured is None:
+        if secured is None or early.lost:
+            plain.abort()
             return
         peer = tcp_peer(secured)
         if peer.public_key_sha256 is not None and not self._gate.known(peer.public_key_sha256):
@@ -100,4 +118,8 @@ class TlsAccept(asyncio.Protocol):
             self._gate.refused(peer, "a client certificate that is not registered, or revoked")
             secured.abort()
             return
+        protocol = self._http()
+        secured.set_protocol(protocol)
         protocol.connection_made(secured)
+        if early.data:
+            protocol.data_received(early.data)

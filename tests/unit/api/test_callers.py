@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 import stat
 from collections import Counter
@@ -155,6 +156,37 @@ async def test_mutual_tls(tmp_path: Path) -> None:
 async def _no_answer(post: Any, pair: Pair | None) -> None:
     with pytest.raises(httpx.TransportError):
         await post(pair)
+
+
+async def test_a_request_that_comes_with_the_end_of_the_handshake_is_answered(tmp_path: Path) -> None:
+    authority, port = Authority(tmp_path), free_port()
+    partner = authority.issue("partner")
+
+    def in_one_piece() -> bytes:
+        received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = authority.client_context(partner).wrap_bio(received, sent, server_hostname="127.0.0.1")
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+            while True:
+                try:
+                    tls.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    sock.sendall(sent.read())
+                    received.write(sock.recv(65536))
+            tls.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            sock.sendall(sent.read())
+            while True:
+                try:
+                    return tls.read(65536)
+                except ssl.SSLWantReadError:
+                    data = sock.recv(65536)
+                    if not data:
+                        return b""
+                    received.write(data)
+
+    async with serving(tmp_path, api=mutual_tls(tmp_path, authority, port)) as on:
+        await add_client(on, "partner", partner)
+        assert (await asyncio.to_thread(in_one_piece)).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_revoked_certificate_loses_its_open_connections(tmp_path: Path) -> None:
