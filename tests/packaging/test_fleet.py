@@ -5,6 +5,7 @@ The tests are one story, in this order.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.lab import Lab, processes, state, topology
+from tests.lab.wait import wait_until
 from tests.packaging.control import Played
 from tests.packaging.fleet import APPLIANCE, Fleet
 from tests.packaging.repository import newer
@@ -87,6 +89,17 @@ def test_site_makes_it_all_from_zero(fleet: Fleet) -> None:
     assert answer["quorum"] == "6/6"
     for name, node in fleet.nodes.items():
         assert node.state() == "running", f"{name}: {node.failures()}"
+
+
+def test_every_egress_node_says_through_its_tunnel_that_it_is_well(fleet: Fleet) -> None:
+    def all_well() -> bool:
+        status = json.loads(fleet.nodes[APPLIANCE].run("mpicctl", "status", "--json", check=False))
+        said = [one["worker"] and one["worker"]["egress"] for one in status["perspectives"]]
+        return all(one is not None and one["problems"] == [] for one in said)
+
+    wait_until(all_well, 180, "mpicctl status has the word of every egress node", 1.0)
+    shown = fleet.nodes[APPLIANCE].run("mpicctl", "status")
+    assert shown.count("egress node: mpic-egress ") == len(fleet.nodes) - 1, shown
 
 
 def test_a_second_run_changes_nothing(fleet: Fleet) -> None:
