@@ -22,7 +22,7 @@ MPICCTL = Path(sys.executable).parent / "mpicctl"
 
 def mpicctl(appliance: Appliance, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(MPICCTL), "--config", str(appliance.config), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
 
 
 def told(appliance: Appliance, *arguments: str) -> Any:
