@@ -94,7 +94,8 @@ class PerspectiveApi:
         status = self._perspectives.worker(code) or WorkerStatus(code, False, (), (), None, None, 0)
         if reason is not None and status.ready:
             status = msgspec.structs.replace(status, ready=False, reasons=(reason,))
-        return json_response(msgspec.structs.replace(status, netns_inode=0))
+        # What is this appliance's own to know is left out.
+        return json_response(msgspec.structs.replace(status, netns_inode=0, egress=None))
 
     async def _check(self, code: str, http: HttpRequest) -> HttpResponse:
         asked = self._parsed(code, http.body)

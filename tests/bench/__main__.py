@@ -14,7 +14,7 @@ from rich.table import Table
 
 from appliance.config import TimeLimits
 from tests.bench.cpu import resident_mb
-from tests.bench.crowd import GOOD, HOSTILE, MOST_RATIO, holding, mixed, most_worker_mb
+from tests.bench.crowd import GOOD, HOSTILE, LIMITS, MOST_RATIO, holding, mixed, most_worker_mb
 from tests.bench.evidence import CONCURRENCY, EvidenceCost, evidence_cost
 from tests.bench.measure import CHECKS, Figures, appliance_run, floor_run, lab_running
 from tests.conformance import EXTRA
@@ -24,7 +24,7 @@ from tests.lab.lab import Lab
 _CONCURRENCIES = (1, 8, 64)
 _DEAD = ("gru", "syd")
 # The lab looks at its perspectives more often than the product does by itself.
-_PRODUCTION = {"limits": {"probe_interval_s": TimeLimits().probe_interval_s}}
+_PRODUCTION = {"limits": {"probe_interval_s": TimeLimits().probe_interval_s} | LIMITS}
 
 
 def main() -> int:

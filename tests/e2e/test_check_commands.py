@@ -20,6 +20,7 @@ from tests.conformance.table import TABLE
 from tests.e2e.asking import caa, decide
 from tests.e2e.commands import COMMANDS, IP_ADDRESS, Commands
 from tests.e2e.dates import on_day
+from tests.hostile.addresses import kind_of
 from tests.hostile.service import Hostile
 from tests.lab.appliance import Appliance
 
@@ -214,8 +215,10 @@ def test_on_a_later_day_the_quorum_is_that_days(appliance: Appliance, later: Day
 def test_on_a_later_day_every_row_of_the_conformance_table_holds(
     appliance: Appliance, hostile: Hostile, later: Day
 ) -> None:
-    rows = [row for row in TABLE if _method(row.request) not in later.forbidden]
-    assert 0 < len(TABLE) - len(rows) < 12 or not later.forbidden.keys() - ADDRESS.keys()
+    # A resolver goes on for most of a minute with a name whose servers are silent: asked again so soon, it may end in between.
+    table = [row for row in TABLE if kind_of(row.target) != "silent"]
+    rows = [row for row in table if _method(row.request) not in later.forbidden]
+    assert len(TABLE) - 1 == len(table) >= len(rows) > len(table) - 12
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda row: decide(appliance, row.body), rows))
     found = [problem for row, one in zip(rows, answers, strict=True) if (problem := wrong(row, one, appliance.codes))]

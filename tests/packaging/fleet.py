@@ -39,13 +39,14 @@ schedule = false
 class Fleet:
     """In a lab that is up: boots on entering; nothing of it is left on leaving.
 
-    `nodes`: the machines by their names in the inventory.
+    `nodes`: the machines by their names in the inventory. `installed`: whether `site.yml` was played.
     """
 
     def __init__(self, packages: Iterable[Path]) -> None:
         self._packages = list(packages)
         self._stack = contextlib.ExitStack()
         self.nodes: dict[str, Container] = {}
+        self.installed = False
         self.codes = [egress.code for egress in topology.EGRESSES]
 
     def __enter__(self) -> Fleet:
@@ -105,7 +106,7 @@ class Fleet:
         find /etc /var/lib/mpic/coordinator -type f 2>/dev/null | sort | xargs sha256sum | sha256sum
         nft --stateless list ruleset | grep -v 'ct count'
         systemctl show --property=Id,MainPID mpicd.service 'mpic-[prtw]*.service' ssh.service
-        systemctl is-enabled mpic.target mpic-egress.service mpic-egress.timer nftables.service unbound.service
+        systemctl is-enabled mpic.target mpic-egress.service mpic-egress.timer nftables.service unbound.service || true
         """
         return {name: node.run("sh", "-c", script) for name, node in self.nodes.items()}
 

@@ -40,6 +40,10 @@ def document() -> dict[str, Any]:
     return tomllib.loads((PACKAGING / "examples" / "appliance.toml").read_text())
 
 
+def test_every_service_has_a_limit() -> None:
+    assert {path.name for path in UNITS.glob("*.service")} == set(LIMITS)
+
+
 @pytest.mark.parametrize("unit", LIMITS)
 def test_exposure_is_within_its_limit(unit: str) -> None:
     done = subprocess.run(

@@ -8,6 +8,7 @@ Needs nothing but Python's own library.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import socket
@@ -27,7 +28,7 @@ def listen(port: int) -> str:
     listener = socket.socket(family, socket.SOCK_DGRAM)
     if family == socket.AF_INET6:
         listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    listener.bind((anywhere, port))
+    _bind(listener, (anywhere, port))
     pid = os.fork()
     if pid:
         return str(pid)
@@ -43,6 +44,18 @@ def listen(port: int) -> str:
         except OSError:
             continue
     os._exit(0)
+
+
+def _bind(listener: socket.socket, address: tuple[str, int]) -> None:
+    """Waits for what answers since an earlier run, which was broken off. Raises `OSError`."""
+    deadline = time.monotonic() + ANSWERING_S
+    while True:
+        try:
+            return listener.bind(address)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise
+        time.sleep(EVERY_S)
 
 
 def answers(host: str, port: int) -> bool:

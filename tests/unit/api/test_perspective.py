@@ -24,6 +24,7 @@ from appliance.errors import ChannelClosed, ConfigError
 from appliance.evidence.record import Arrival, EventType
 from appliance.ipc import WorkerChannel
 from appliance.ipc.channel import WrongReply
+from appliance.model.egress import EgressStatus, EgressTunnel
 from appliance.model.observation import Observation, Outcome
 from tests.lab.appliance_files import toml
 from tests.unit.api.authority import Authority, Pair
@@ -48,6 +49,24 @@ async def test_the_check_is_the_coordinators_and_leaves_a_record(tmp_path: Path)
         on.stage.script(mismatch, "ams")
         again = await on.callers.post("/perspectives/ams/check", json=built())
         assert again.json()["corroborates"] is False
+
+
+async def test_what_the_egress_node_says_is_its_own_operators_alone(tmp_path: Path) -> None:
+    said = EgressStatus("0.1.0", "6.1", 1, (), ("clock: not synchronised",), EgressTunnel("wg-mpic", "kernel"))
+    async with serving(tmp_path) as on:
+        worker = on.stage.workers["ams"]
+        worker.egress = said
+        worker.say()
+
+        def told() -> EgressStatus | None:
+            status = on.stage.coordinator.perspectives.worker("ams")
+            return None if status is None else status.egress
+
+        await eventually(lambda: told() == said, "the coordinator knows what the egress node said")
+        status = (await on.operators.get("/status")).json()
+        [ams] = [one for one in status["perspectives"] if one["code"] == "ams"]
+        assert ams["worker"]["egress"]["warnings"] == ["clock: not synchronised"]
+        assert (await on.callers.get("/perspectives/ams")).json()["egress"] is None
 
 
 async def test_the_same_request_id_twice_at_once_is_two_checks(tmp_path: Path) -> None:

@@ -67,6 +67,14 @@ async def test_a_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             answer = await client.post(f"/perspectives/{code}/check", content=asked)
             assert answer.json()["corroborates"] is True
         assert (await client.post("/mpic", json={})).status_code == 404
+        own = (await client.get("/evidence")).json()["records"]
+        assert [one["record"]["subject"] for one in own] == ["ams", "home"]
+    operators = httpx.AsyncHTTPTransport(uds=str(settings.api.operator_socket))
+    async with httpx.AsyncClient(transport=operators, base_url="http://mpic", trust_env=False) as client:
+        metrics = (await client.get("/metrics")).text
+        assert 'mpic_perspective_checks_total{perspective="ams",outcome="match"} 1' in metrics
+        assert 'mpic_requests_refused_total{reason="http-404"} 1' in metrics
+        assert "\nmpic_ready " not in metrics, "no quorum is formed here"
     await _callers(path, tmp_path)
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(serving, 20)

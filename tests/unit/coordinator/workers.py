@@ -22,6 +22,7 @@ from appliance.ipc import Connection, Server, WorkerChannel, serve
 from appliance.ipc.messages import Ask, Cancel, Seen, Status, ToWorker
 from appliance.linux.clock import ClockState
 from appliance.model.check import CheckRequest, method_of
+from appliance.model.egress import EgressStatus
 from appliance.model.health import WorkerStatus
 from appliance.model.observation import CheckError, Observation, Outcome
 from appliance.model.place import Place, Rir, Site
@@ -99,6 +100,7 @@ class FakeWorker:
     root_anchor_problem: str | None = None
     asked: list[CheckRequest] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+    egress: EgressStatus | None = None
     server: Server | None = None
 
     async def start(self) -> None:
@@ -128,6 +130,7 @@ class FakeWorker:
             self.path_rtt_us,
             self.netns_inode,
             root_anchor_problem=self.root_anchor_problem,
+            egress=self.egress,
         )
 
     def _on_connect(self, connection: Connection) -> None:

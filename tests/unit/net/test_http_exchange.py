@@ -19,7 +19,12 @@ PIECES = (
     b"X: " + b"y" * 300 + b"\r\n", b"token", b"5\r\ntoken\r\n", b"0\r\n\r\n", b"ffffffffffffffff\r\n", b"\x00\xff",
     b"X: y\r\n" * (MAX_HEAD_BYTES // 6),
 )  # fmt: skip
-responses = st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=9)), max_size=8).map(b"".join)
+HEADS = (
+    b"", b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+)  # fmt: skip
+pieces = st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=9)), max_size=8).map(b"".join)
+responses = st.builds(bytes.__add__, st.sampled_from(HEADS), pieces)
 Result = tuple[object, ...]
 
 
