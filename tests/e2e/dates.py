@@ -19,8 +19,6 @@ from appliance.coordinator.records import life_event
 from appliance.coordinator.store import open_store
 from appliance.evidence.actor import actor_of
 from appliance.evidence.record import EventType, Software, utc_text
-from appliance.perspective.resolver import resolver_paths
-from appliance.perspective.unbound_control import flush_infrastructure
 from tests.e2e.coordinator import start
 from tests.lab.appliance import Appliance
 
@@ -33,7 +31,7 @@ def on_day(appliance: Appliance, day: date) -> Iterator[None]:
     appliance.kill("mpicd", signal.SIGTERM)
     subprocess.run(["cp", "-a", own, kept], check=True)
     try:
-        asyncio.run(_prepare(appliance.settings, appliance.codes, day))
+        asyncio.run(_prepare(appliance.settings, day))
         subprocess.run(["chown", "-R", f"--reference={kept}", own], check=True)
         start(appliance)
         yield
@@ -45,11 +43,8 @@ def on_day(appliance: Appliance, day: date) -> Iterator[None]:
         start(appliance)
 
 
-async def _prepare(settings: Settings, codes: list[str], day: date) -> None:
+async def _prepare(settings: Settings, day: date) -> None:
     store = open_store(settings)
     noon = utc_text(datetime.combine(day, time(12), UTC))
     await store.writer.submit(life_event(EventType.STOP, actor_of(), Software("test", "0" * 64), (), time=noon))
     await store.close()
-    # What was seen of silent servers a moment ago is another day's.
-    for code in codes:
-        await flush_infrastructure(resolver_paths(settings, code).control_socket, 5)

@@ -38,11 +38,16 @@ class Appliance:
         self._progress = progress
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.config = ROOT / "appliance.toml"
+        self._settings: tuple[tuple[int, int], Settings] | None = None
 
     @property
     def settings(self) -> Settings:
-        """The configuration, as the daemons read it."""
-        return load(self.config)
+        """The configuration, as the daemons read it; read again when its file is another."""
+        stat = self.config.stat()
+        version = (stat.st_mtime_ns, stat.st_ino)
+        if self._settings is None or self._settings[0] != version:
+            self._settings = version, load(self.config)
+        return self._settings[1]
 
     @property
     def codes(self) -> list[str]:

@@ -5,6 +5,7 @@ The tests are one story, in this order; one that runs alone has the machines set
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,6 +101,17 @@ def test_site_makes_it_all_from_zero(fleet: Fleet) -> None:
     fleet.wait_for_quorum("6/6")
     for name, node in fleet.nodes.items():
         assert node.state() == "running", f"{name}: {node.failures()}"
+
+
+def test_every_egress_node_says_through_its_tunnel_that_it_is_well(installed: Fleet) -> None:
+    def all_well() -> bool:
+        status = json.loads(installed.nodes[APPLIANCE].run("mpicctl", "status", "--json", check=False))
+        said = [one["worker"] and one["worker"]["egress"] for one in status["perspectives"]]
+        return all(one is not None and one["problems"] == [] for one in said)
+
+    wait_until(all_well, 180, "mpicctl status has the word of every egress node", 1.0)
+    shown = installed.nodes[APPLIANCE].run("mpicctl", "status")
+    assert shown.count("egress node: mpic-egress ") == len(installed.nodes) - 1, shown
 
 
 def test_a_second_run_changes_nothing(installed: Fleet) -> None:
