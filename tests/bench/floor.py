@@ -18,6 +18,8 @@ import time
 
 _TYPES = {"caa": (257,), "dns": (16,), "http": (28, 1)}
 _TARGET_PORT = 80
+_RESEND_S = 1.0
+_MOST_SILENCES = 5
 
 
 def query(number: int, name: str, rrtype: int) -> bytes:
@@ -47,26 +49,35 @@ def run(port: int, seconds: float, window: int, kind: str, template: str, first:
     types = _TYPES[kind]
     resolver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     resolver.connect(("127.0.0.1", port))
-    open_answers: dict[int, int] = {}
-    number, done, failed = first, 0, 0
+    open_answers: dict[int, dict[int, bytes]] = {}
+    number, done, failed, silent = first, 0, 0, 0
     before = resource.getrusage(resource.RUSAGE_SELF)
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         while len(open_answers) < window:
-            open_answers[number & 0x3FFF] = len(types)
-            for index, rrtype in enumerate(types):
-                resolver.send(query((number & 0x3FFF) | index << 14, template.format(number), rrtype))
+            key = number & 0x3FFF
+            name = template.format(number)
+            open_answers[key] = {i: query(key | i << 14, name, rrtype) for i, rrtype in enumerate(types)}
+            for asked in open_answers[key].values():
+                resolver.send(asked)
             number += 1
-        if not select.select([resolver], [], [], 2.0)[0]:
-            failed += len(open_answers)
-            open_answers.clear()
+        if not select.select([resolver], [], [], _RESEND_S)[0]:
+            # What overran a buffer on the way is asked once more, as any client does.
+            silent += 1
+            for waiting in open_answers.values():
+                for asked in waiting.values():
+                    resolver.send(asked)
+            if silent == _MOST_SILENCES:
+                failed = len(open_answers)
+                break
             continue
+        silent = 0
         answer = resolver.recv(65535)
         key = struct.unpack_from("!H", answer)[0]
         if kind == "http" and not key >> 14:
             fetch(answer[-27:-11], template.format(number), path)  # the last record before OPT is the AAAA
         if (key & 0x3FFF) in open_answers:
-            open_answers[key & 0x3FFF] -= 1
+            open_answers[key & 0x3FFF].pop(key >> 14, None)
             if not open_answers[key & 0x3FFF]:
                 del open_answers[key & 0x3FFF]
                 done += 1
