@@ -44,6 +44,12 @@ def fetch(address: bytes, host: str, path: str) -> int:
         return total
 
 
+def send(resolver: socket.socket, queries: dict[int, bytes]) -> None:
+    """Each of them, in a datagram of its own."""
+    for asked in queries.values():
+        resolver.send(asked)
+
+
 def run(port: int, seconds: float, window: int, kind: str, template: str, first: int, path: str) -> dict[str, float]:
     """Keeps `window` names in flight for `seconds`."""
     types = _TYPES[kind]
@@ -58,15 +64,13 @@ def run(port: int, seconds: float, window: int, kind: str, template: str, first:
             key = number & 0x3FFF
             name = template.format(number)
             open_answers[key] = {i: query(key | i << 14, name, rrtype) for i, rrtype in enumerate(types)}
-            for asked in open_answers[key].values():
-                resolver.send(asked)
+            send(resolver, open_answers[key])
             number += 1
         if not select.select([resolver], [], [], _RESEND_S)[0]:
             # What overran a buffer on the way is asked once more, as any client does.
             silent += 1
-            for waiting in open_answers.values():
-                for asked in waiting.values():
-                    resolver.send(asked)
+            for unanswered in open_answers.values():
+                send(resolver, unanswered)
             if silent == _MOST_SILENCES:
                 failed = len(open_answers)
                 break
