@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from appliance.errors import ConfigError
+from appliance.linux.files import write_atomically
 from appliance.model.identifier import Identifier
 from appliance.model.place import Rir, Site
 
@@ -66,12 +67,5 @@ def _read(path: Path) -> bytes:
 def _make(path: Path) -> bytes:
     """Complete under another name first: a crash in between must not leave an empty secret."""
     secret = secrets.token_bytes(_SECRET_BYTES)
-    partial = path.with_name(f".{path.name}.new")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secret)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
+    write_atomically(path, secret, mode=0o600, durable=True)
     return secret

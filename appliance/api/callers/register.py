@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
 from enum import StrEnum
 from hashlib import sha256
@@ -14,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from appliance.errors import ConfigError
+from appliance.linux.files import write_atomically
 
 _KEY_BYTES = 32
 _PREFIX = "mpic"
@@ -104,19 +104,7 @@ class Register:
         raise NoSuchCaller(name)
 
     def _write(self, entries: tuple[Registered, ...]) -> None:
-        partial = self._path.with_name(f".{self._path.name}.new")
-        partial.unlink(missing_ok=True)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(entries)))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(self._path)
-        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        write_atomically(self._path, msgspec.json.format(msgspec.json.encode(entries)), mode=0o600, durable=True)
         self._entries = entries
         self._index()
 
