@@ -20,6 +20,9 @@ MIN_OPERATORS: Final = 2
 _PPM: Final = 1_000_000
 _CONFIDENCE: Final = 0.05
 _MIXED_BELOW: Final = 0.01
+_DISCARDED: Final = frozenset({RoundResult.LOST, RoundResult.UNWITNESSED})
+KEPT_WINDOWS: Final = 3
+"""How many windows' rounds are looked through for one window of those that were not discarded."""
 _UNUSABLE: Final = frozenset({RoundResult.ROA, RoundResult.STALE, RoundResult.SOURCE})
 _AGAINST: Final = _UNUSABLE | {RoundResult.REACHED, RoundResult.EXPOSED, RoundResult.AMBIGUOUS}
 _DECIDED: Final = frozenset({"blocked", "reached", "mixed"})
@@ -47,12 +50,18 @@ def worst(verdicts: Sequence[RovVerdict]) -> RovVerdict:
 
 
 def window(rounds: Sequence[Round], length: int) -> tuple[Round, ...]:
-    """The newest `length` rounds of each beacon, in their order (oldest first)."""
-    left: Counter[str] = Counter()
+    """Of each beacon, the newest `length` rounds that were not discarded, with what was discarded among them and after them,
+    `KEPT_WINDOWS` times `length` in all at most; in their order (oldest first).
+
+    Packets that a lossy path lost are no evidence: they must not push evidence out, nor can they keep it for ever.
+    """
+    counting: Counter[str] = Counter()
+    looked_at: Counter[str] = Counter()
     kept = []
     for one in reversed(rounds):
-        left[one.beacon] += 1
-        if left[one.beacon] <= length:
+        looked_at[one.beacon] += 1
+        if counting[one.beacon] < length and looked_at[one.beacon] <= KEPT_WINDOWS * length:
+            counting[one.beacon] += one.result not in _DISCARDED
             kept.append(one)
     return tuple(reversed(kept))
 

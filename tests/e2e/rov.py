@@ -73,13 +73,11 @@ def _rounds() -> dict[tuple[str, int], list[dict[str, Any]]]:
 
 
 def has_full_window(code: str, version: int) -> bool:
-    """Whether enough rounds speak for FILTERING: of each pair, a window's blocked ones since anything spoke against it, and
-    six among its newest ten, lost ones included."""
+    """Whether enough rounds speak for FILTERING: of each pair, a window's blocked ones since anything spoke against it."""
     rounds = _rounds()[code, version]
     against = max((at for at, one in enumerate(rounds) if one["result"] in _AGAINST), default=-1)
     fresh = [one["beacon"] for one in rounds[against + 1 :] if one["result"] == "blocked"]
-    newest = {name: [one["result"] for one in rounds if one["beacon"] == name][-WINDOW:] for name in INVALID}
-    return all(fresh.count(name) >= WINDOW and newest[name].count("blocked") >= 6 for name in INVALID)
+    return all(fresh.count(name) >= WINDOW for name in INVALID)
 
 
 def rises(appliance: Appliance, code: str) -> int:

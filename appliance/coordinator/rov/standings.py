@@ -15,8 +15,6 @@ from appliance.policy.rov import comes_into_force, fresh_rounds, grade, window
 
 _MAX_HISTORY = 100
 _MAX_BYTES = 64 << 20
-# With rounds lost in between, a full window of those that count is longer than the window.
-_KEPT_WINDOWS = 2
 _log = logging.getLogger("mpicd.rov")
 
 _WORKS = frozenset({RoundResult.REACHED, RoundResult.COVERED, RoundResult.EXPOSED})
@@ -54,8 +52,8 @@ class Standing:
     def add(self, rounds: Iterable[Round], rules: Rules, oldest: str) -> Grade:
         """Takes rounds in, forgets those before `oldest` (RFC 3339) and beyond the window, and grades what is left."""
         kept = [one for one in (*self.rounds, *rounds) if one.at >= oldest]
-        self.rounds = list(window(kept, _KEPT_WINDOWS * rules.window_rounds))
-        return grade(window(self.rounds, rules.window_rounds))
+        self.rounds = list(window(kept, rules.window_rounds))
+        return grade(self.rounds)
 
     def next_change(self, graded: Grade, rules: Rules, now: str) -> Change | None:
         """The change that `graded` makes, None where none is due."""

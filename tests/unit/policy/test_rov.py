@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from appliance.model.rov import BeaconKind, Grade, Round, RoundResult, RovVerdict
 from appliance.policy.rov import (
+    KEPT_WINDOWS,
     MIN_ROUNDS,
     bound_ppm,
     comes_into_force,
@@ -143,12 +144,26 @@ def test_one_round_that_reached_always_ends_filtering(seen: list[Round], beacon:
     assert grade(seen + reached(beacon, 1)).verdict is not FILTERING
 
 
+DISCARDED = {RoundResult.LOST, RoundResult.UNWITNESSED}
+
+
 @given(many_rounds(), st.integers(1, 8))
-def test_a_window_keeps_the_newest_of_each_beacon_in_order(seen: list[Round], length: int) -> None:
+def test_a_window_keeps_the_newest_that_count_of_each_beacon_in_order(seen: list[Round], length: int) -> None:
     kept = window(seen, length)
     for name in BEACONS:
-        of = [one for one in seen if one.beacon == name]
-        assert [one for one in kept if one.beacon == name] == of[-length:]
+        of = [one for one in seen if one.beacon == name][-KEPT_WINDOWS * length :]
+        found = [one for one in kept if one.beacon == name]
+        assert found == of[len(of) - len(found) :]
+        counting = [one for one in found if one.result not in DISCARDED]
+        assert counting == [one for one in of if one.result not in DISCARDED][-length:]
+
+
+def test_what_a_lossy_path_lost_pushes_no_evidence_out_until_a_whole_window_is_twice_lost() -> None:
+    lost = rounds("alpha", RoundResult.LOST, 1, 1)
+    seen = blocked("alpha", 10) + blocked("beta", 10)
+    assert grade(window(seen + lost * 24, 10)).verdict is FILTERING
+    assert grade(window(seen + lost * 25, 10)).verdict is INCONCLUSIVE
+    assert grade(window(seen + lost * 5 + reached("alpha", 1), 10)).verdict is not FILTERING
 
 
 def told(verdict: RovVerdict) -> Grade:
