@@ -11,6 +11,7 @@ import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -102,8 +103,7 @@ class SpawnLauncher:
                 stderr=output,
                 pass_fds=(tun, listener.fileno()),
                 start_new_session=True,
-                # The socket's peer credentials are those of the process that calls listen (unix(7)): the backend's.
-                preexec_fn=listener.listen,  # noqa: PLW1509 -- this process has no threads that hold locks
+                preexec_fn=partial(_become_backend, listener),  # noqa: PLW1509 -- no threads here hold locks
             )
         self._children.append(child)
 
@@ -143,6 +143,13 @@ def _as_user(user: User) -> list[str]:
     only = "-all,+net_admin"
     identity = ["--reuid", str(user.uid), "--regid", str(user.gid), "--clear-groups", "--no-new-privs"]
     return ["setpriv", *identity, "--inh-caps", only, "--ambient-caps", only, "--bounding-set", only]
+
+
+def _become_backend(listener: socket.socket) -> None:
+    # The socket's peer credentials are those of the process that calls listen (unix(7)): the backend's.
+    listener.listen()
+    # As its unit says: packets are not to put aside who sends them.
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 @contextmanager

@@ -28,8 +28,10 @@ def command(namespace: str, argv: Sequence[str], user: str | None = None) -> lis
 
 
 def unprivileged(argv: Sequence[str], uid: int, groups: Sequence[int] = ()) -> list[str]:
-    """`argv` to be run as a unit does: a user without an entry in /etc/passwd, no capabilities, and no way to get any."""
+    """`argv` to be run as a unit does: a user without an entry in /etc/passwd, no capabilities, and no way to get any, and
+    with SCHED_BATCH (sched(7))."""
     return [
+        "chrt", "--batch", "0",
         "setpriv", f"--reuid={uid}", f"--regid={uid}",
         f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups",
         "--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--no-new-privs", "--", *argv,
