@@ -41,5 +41,7 @@ def console() -> Console:
 
 def plain(text: str, limit: int = 120) -> str:
     """`text` from a target, fit for a terminal: control characters as escapes, clipped with an ellipsis."""
-    safe = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    safe = text
+    if not text.isprintable():
+        safe = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"

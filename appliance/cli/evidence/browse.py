@@ -38,6 +38,7 @@ from appliance.evidence.search import Filter, Found, find
 _PAGE_ROWS = 500
 _FIXED = (("record", 8), ("time (UTC)", 19), ("what", 16), ("result", 16))
 _GAPS = 10
+_RESULT = 3
 
 
 class NoSuchRecord(ApplianceError):
@@ -136,8 +137,9 @@ def _print_objects(objects: Iterator[dict[str, Any]]) -> None:
 def _print_pages(rows: Iterator[Found]) -> None:
     out = console()
     shown = 0
+    print_page = _print_page if out.is_terminal else _write_page
     while page := list(islice(rows, _PAGE_ROWS)):
-        _print_page(out, page, with_heading=shown == 0)
+        print_page(out, page, with_heading=shown == 0)
         shown += len(page)
     if shown == 0:
         out.print("no records")
@@ -148,16 +150,33 @@ def _print_page(out: Console, page: list[Found], *, with_heading: bool) -> None:
     for heading, width in _widths(out.width):
         table.add_column(heading, width=width, overflow="fold")
     for found in page:
-        dissent = [f"{code} {outcome}" for code, outcome in found.outcomes() if outcome not in {"match", ""}]
-        table.add_row(
-            str(found.seq),
-            plain(found.time[:19]).replace("T", " "),
-            plain(found.method or found.kind),
-            _result(found),
-            plain(found.identifier or ""),
-            plain(", ".join(dissent)),
-        )
+        cells: list[str | Text] = [*_cells(found)]
+        if found.is_valid is not None:
+            cells[_RESULT] = Text(str(cells[_RESULT]), style="green" if found.is_valid else "red")
+        table.add_row(*cells)
     out.print(table)
+
+
+def _write_page(out: Console, page: list[Found], *, with_heading: bool) -> None:
+    """For pipes and files: one line for each record, however long, and a million of them in a minute or two."""
+    columns = _widths(out.width)
+    widths = [width for _, width in columns]
+    rows = [[heading for heading, _ in columns]] if with_heading else []
+    rows += [_cells(found) for found in page]
+    lines = [" ".join([cell.ljust(width) for cell, width in zip(row, widths, strict=True)]).rstrip() for row in rows]
+    out.file.write("\n".join(lines) + "\n")
+
+
+def _cells(found: Found) -> list[str]:
+    dissent = [f"{code} {outcome}" for code, outcome in found.outcomes() if outcome not in {"match", ""}]
+    return [
+        str(found.seq),
+        plain(found.time[:19]).replace("T", " "),
+        plain(found.method or found.kind),
+        _result(found),
+        plain(found.identifier or ""),
+        plain(", ".join(dissent)),
+    ]
 
 
 def _widths(whole: int) -> list[tuple[str, int]]:
@@ -166,8 +185,7 @@ def _widths(whole: int) -> list[tuple[str, int]]:
     return [*_FIXED, ("name", left * 3 // 5), ("dissent", left - left * 3 // 5)]
 
 
-def _result(found: Found) -> Text:
+def _result(found: Found) -> str:
     if found.is_valid is None:
-        return Text("")
-    word = "corroborated" if found.is_valid else "refused"
-    return Text(f"{word} {found.quorum}", style="green" if found.is_valid else "red")
+        return ""
+    return f"{'corroborated' if found.is_valid else 'refused'} {found.quorum}"
