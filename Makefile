@@ -55,7 +55,7 @@ deb: ## the two Debian packages, in build/deb
 	@packaging/deb/build
 
 oci: root deb ## an OCI image of mpicd --perspective-only, in build/oci, from a debootstrap tree (root)
-	@packaging/oci/build
+	@packaging/oci/build.py
 
 clean: ## remove what was built, and the virtual environment
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -26,7 +26,7 @@ from tests.packaging.tree import debian
 from tests.unit.api.authority import Authority, Pair
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
-BUILD = Path(__file__).parents[2] / "packaging" / "oci" / "build"
+BUILD = Path(__file__).parents[2] / "packaging" / "oci" / "build.py"
 MACHINE = next(lan for lan in topology.LANS if lan.host == "syd")
 OWN = host(16, 3)
 _URL = f"https://{MACHINE.host_address.v4}:8443/perspectives/syd"

@@ -61,7 +61,8 @@ class Layout:
         """The archive that `command` writes, compressed: its descriptor, and the digest of the archive itself."""
         partial, whole = self._blobs / "partial", hashlib.sha256()
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | environment) as process:
-            assert process.stdout is not None
+            if process.stdout is None:
+                raise ValueError("a pipe was asked for")
             with partial.open("wb") as file, gzip.GzipFile("", "wb", 1, file, mtime=0) as compressed:
                 while chunk := process.stdout.read(1 << 20):
                     whole.update(chunk)
@@ -133,7 +134,9 @@ def build(tree: Path, deb: Path, out: Path) -> None:
 def main() -> None:
     """Exits with 1 and a message where something is missing."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--tree", type=Path, help=f"a Debian {SUITE} tree with {', '.join(PACKAGES)}; default: made anew")
+    parser.add_argument(
+        "--tree", type=Path, help=f"a Debian {SUITE} tree with {', '.join(PACKAGES)}; default: made anew"
+    )
     parser.add_argument("--mirror", help="where a new tree comes from; default: debootstrap's own")
     parser.add_argument("--deb", type=Path, help="the package; default: the one in build/deb")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "oci")
