@@ -90,7 +90,18 @@ class RoutingConfig(_Section):
     max_age_s: Annotated[int, Field(ge=60)] = 172_800
 
 
-class PerspectiveConfig(_Section):
+class _RemoteSite(_Section):
+    """What is known of any remote network perspective, whoever runs it."""
+
+    code: Code
+    place: PlaceConfig
+    provider: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    upstreams: tuple[Annotated[int, Field(ge=1, le=4294967295)], ...]
+    origin_asn: Annotated[int, Field(ge=1, le=4294967295)]
+    egress_addresses: Annotated[tuple[IpAddress, ...], Field(min_length=1)]
+
+
+class PerspectiveConfig(_RemoteSite):
     """One remote network perspective. `egress_addresses`: the addresses that the Internet sees it use.
 
     `attested_on`: when the operator last made sure of `provider` and `upstreams`. `echo`: the egress node's `mpic-echo`, by
@@ -98,29 +109,17 @@ class PerspectiveConfig(_Section):
     `announced_prefixes`: those that `origin_asn` announces the addresses by; without, the most specific VRP's is taken.
     """
 
-    code: Code
     netns: NetnsName
-    place: PlaceConfig
-    provider: Annotated[str, StringConstraints(min_length=1, max_length=64)]
-    upstreams: tuple[Annotated[int, Field(ge=1, le=4294967295)], ...]
-    origin_asn: Annotated[int, Field(ge=1, le=4294967295)]
-    egress_addresses: Annotated[tuple[IpAddress, ...], Field(min_length=1)]
     announced_prefixes: tuple[IpNetwork, ...] = ()
     wireguard: WireGuardConfig
     attested_on: date | None = None
     echo: EchoConfig | None = None
 
 
-class RemotePerspectiveConfig(_Section):
+class RemotePerspectiveConfig(_RemoteSite):
     """A remote network perspective that somebody else runs and shares (`packaging/docs/perspective-protocol.md`). `url` ends in
     `/perspectives/CODE`, with the code that it has there; `ca_file`: the only authority that may vouch for it."""
 
-    code: Code
-    place: PlaceConfig
-    provider: Annotated[str, StringConstraints(min_length=1, max_length=64)]
-    upstreams: tuple[Annotated[int, Field(ge=1, le=4294967295)], ...]
-    origin_asn: Annotated[int, Field(ge=1, le=4294967295)]
-    egress_addresses: Annotated[tuple[IpAddress, ...], Field(min_length=1)]
     url: Annotated[
         str, StringConstraints(pattern=r"^https://[^\s/?#@]+(/[^\s/?#]+)*/perspectives/[a-z0-9][a-z0-9-]{0,30}$")
     ]
