@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+import msgspec
+
+UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""All that decoding JSON by msgspec raises for bytes that are none of ours."""
+
 
 class ApplianceError(Exception):
     """Base of every error that the product raises on purpose. The text is fit to show to an operator."""

@@ -27,7 +27,7 @@ from appliance.coordinator.drains import DrainRefused, Drains
 from appliance.coordinator.question import Orchestration, Question
 from appliance.coordinator.status import Counts, StatusView
 from appliance.coordinator.store import Prunes
-from appliance.errors import BadRequest
+from appliance.errors import UNDECODABLE, BadRequest
 from appliance.evidence.actor import actor_of
 from appliance.evidence.record import Actor
 from appliance.evidence.retention import segment_object
@@ -204,7 +204,7 @@ class Api:
     async def _key_rotation(self, request: HttpRequest) -> HttpResponse:
         try:
             told = _rotation_step.decode(request.body)
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             raise Malformed([Issue.of((), str(error))]) from error
         facts = {"step": told.step, "slot": told.slot, "public_key": told.public_key}
         try:
@@ -217,7 +217,7 @@ class Api:
         """An act on one perspective by the user at the other end of the socket."""
         try:
             subject = _subject.decode(request.body)
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             raise Malformed([Issue.of(("perspective",), str(error))]) from error
         try:
             changed = await act(subject.perspective, actor_of(request.caller.uid))

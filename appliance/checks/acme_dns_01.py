@@ -13,6 +13,6 @@ from appliance.net.trace import Trace
 async def check(identifier: Identifier, parameters: AcmeDns01Check, context: CheckContext, trace: Trace) -> Found:
     """One TXT record at `_acme-challenge.` + name is, byte for byte, the digest of the key authorization."""
     values = await txt_values(f"_acme-challenge.{identifier.value}", context, trace, parameters.delegation_target)
-    trace.seen += shown_all(values)
     expected = parameters.key_authorization_hash.encode()
+    trace.seen += shown_all(values, expected if expected in values else None)
     return compare(expected in values, "dns.TXT", "a TXT record with the expected digest")

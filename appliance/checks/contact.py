@@ -33,9 +33,10 @@ def compare_contacts(
 ) -> Found:
     """A match where one of the values is the selected contact."""
     found = list(values)
-    trace.seen += shown_all(found)
     expected = selected.encode()
-    return compare(any(same(value, expected) for value in found), step, "the selected contact")
+    telling = next((value for value in found if same(value, expected)), None)
+    trace.seen += shown_all(found, telling)
+    return compare(telling is not None, step, "the selected contact")
 
 
 async def caa_property_values(name: str, tag: str, context: CheckContext, trace: Trace) -> list[bytes]:

@@ -44,6 +44,7 @@ class CheckContext:
     `perspective`: the code that every observation carries. `egress_addresses`: called once per observation. `doubts`:
     why the perspective's own proofs (path, exit) do not hold at the moment, empty where they do. `forget`: makes the
     resolver drop what it has cached of CAA at a name, so that a retry is one; False where it could not be made to.
+    `versions`: the IP versions by which the perspective reaches the Internet; empty: not known.
     """
 
     perspective: str
@@ -53,6 +54,7 @@ class CheckContext:
     delegation: DelegationRules = _DELEGATION
     doubts: Callable[[], tuple[str, ...]] = _proofs_unknown
     forget: Callable[[str], Awaitable[bool]] = _forgets_nothing
+    versions: frozenset[int] = frozenset()
     now: Callable[[], datetime] = _utc_now
     egress_addresses: Callable[[], tuple[str, ...]] = _none_seen
 
@@ -65,6 +67,7 @@ async def open_context(
     doubts: Callable[[], tuple[str, ...]] = _proofs_unknown,
     forget: Callable[[str], Awaitable[bool]] = _forgets_nothing,
     delegation: DelegationRules = _DELEGATION,
+    versions: frozenset[int] = frozenset(),
 ) -> CheckContext:
     """Connect to the resolver on the namespace's loopback and make what checks share. Needs a running event loop."""
     limits = HttpLimits(settings.limits.connect_s, settings.limits.tls_s, settings.limits.response_s)
@@ -81,5 +84,5 @@ async def open_context(
     )
     alpn = AlpnClient(resolver, limits, exceptions=exceptions, connector=connector, tls=client_context(ACME_TLS_1))
     return CheckContext(
-        perspective, resolver, http, alpn, delegation, doubts, forget, egress_addresses=egress_addresses
+        perspective, resolver, http, alpn, delegation, doubts, forget, versions, egress_addresses=egress_addresses
     )

@@ -22,6 +22,6 @@ async def check(identifier: Identifier, parameters: DnsAccount01Check, context: 
     """One TXT record at the account's label under `_acme-challenge.` + name is, byte for byte, the digest."""
     name = f"{account_label(parameters.acme_account_url)}._acme-challenge.{identifier.value}"
     values = await txt_values(name, context, trace, parameters.delegation_target)
-    trace.seen += shown_all(values)
     expected = parameters.key_authorization_hash.encode()
+    trace.seen += shown_all(values, expected if expected in values else None)
     return compare(expected in values, "dns.TXT", "a TXT record with the expected digest")

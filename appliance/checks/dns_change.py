@@ -30,8 +30,9 @@ async def check(identifier: Identifier, parameters: DnsChangeCheck, context: Che
             found = await rrset(name, "CNAME", context, trace)
             values = [name_to_text(target).encode().lower() for target in found]
             expected = expected.removesuffix(b".").lower()
-    trace.seen += shown_all(values)
     whole = parameters.require_exact_match
     # An empty value is part of every other; the API refuses it, and here it shows nothing.
-    matched = bool(expected) and any(expected == value or (not whole and expected in value) for value in values)
-    return compare(matched, f"dns.{parameters.dns_record_type}", "a record with the expected value")
+    matching = (value for value in values if expected == value or (not whole and expected in value))
+    telling = next(matching, None) if expected else None
+    trace.seen += shown_all(values, telling, expected)
+    return compare(telling is not None, f"dns.{parameters.dns_record_type}", "a record with the expected value")

@@ -19,15 +19,16 @@ _MAX_PROBLEMS = 4
 async def check(identifier: Identifier, parameters: DnsPersistentCheck, context: CheckContext, trace: Trace) -> Found:
     """One TXT record at the persistent label shows control by the expected account to one of the CA's issuer names."""
     values = await txt_values(_owner(identifier), context, trace)
-    trace.seen += shown_all(values)
     now_s = int(context.now().timestamp())
     problems: list[str] = []
     for value in values:
         problem = persistent_problem(value, parameters.issuer_domain_names, parameters.expected_account_uri, now_s)
         if problem is None:
+            trace.seen += shown_all(values, value)
             return Found(True)
         if problem not in problems and len(problems) < _MAX_PROBLEMS:
             problems.append(problem)
+    trace.seen += shown_all(values)
     reason = f"no record shows control: {'; '.join(problems)}" if problems else "no record was found"
     return Found(False, CheckError("mismatch", reason, "dns.TXT"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -38,9 +39,16 @@ def shown(value: bytes) -> str:
     return text if len(text) <= MAX_SEEN_CHARS else text[: MAX_SEEN_CHARS - 1] + "…"
 
 
-def shown_all(values: Iterable[bytes]) -> list[str]:
-    """The first 64 of them, shown."""
-    return [shown(value) for value, _ in zip(values, range(MAX_SEEN), strict=False)]
+def shown_all(values: Iterable[bytes], telling: bytes | None = None, part: bytes = b"") -> list[str]:
+    """The first 64 of them, shown. `telling`, the one that made the match, is the first of them where it would be cut off
+    else, and is shown around its `part` that did: nobody else's records are to take its place in the evidence."""
+    first = list(islice(values, MAX_SEEN))
+    texts = [shown(value) for value in first]
+    if telling is not None and (telling not in first or len(telling) > MAX_SEEN_CHARS):
+        begin = max(0, telling.find(part) + len(part) - MAX_SEEN_CHARS // 2) if part else 0
+        before = "…" if begin else ""
+        texts = [before + shown(telling[begin:]), *texts][:MAX_SEEN]
+    return texts
 
 
 def compare(matched: bool, step: str, expected_what: str) -> Found:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from secrets import token_hex
+from typing import Final
 
 from appliance.checks.climb import ClimbFailed
 from appliance.checks.context import CheckContext
 from appliance.errors import ApplianceError
 from appliance.model.observation import Fault, LookupFailure
-from appliance.net.dns.resolver import RESOLVER_HUNG_UP
 from appliance.net.trace import Trace
+
+# What may be a look-up that failed: no answer, or the resolver's word that it got none. All else is an answer that it got and
+# we did not take (a chain that is too long, too many records), or a failure of its own; neither is ever permission.
+_FAILED: Final = frozenset({"dns.timeout", "dns.servfail"})
+_BOTH: Final = frozenset({4, 6})
 
 
 class FailedTwice(ApplianceError):
@@ -30,8 +35,14 @@ async def examine(failed: FailedTwice, context: CheckContext, trace: Trace) -> L
     """
     if failed.error.code == "dns.bogus":
         return LookupFailure(failed.name, failed.anew, None, False, "the answer was bogus, which is never permission")
-    if failed.error.fault is not Fault.TARGET or failed.error.code == RESOLVER_HUNG_UP:
-        return LookupFailure(failed.name, failed.anew, None, False, "the failure may be the perspective's own")
+    if failed.error.fault is not Fault.TARGET or failed.error.code not in _FAILED:
+        return LookupFailure(
+            failed.name,
+            failed.anew,
+            None,
+            False,
+            "what came back is no failed look-up, or it may be the perspective's own",
+        )
     trace.enter("caa.lookup-failure")
     (zone_cut, insecure), outside = await asyncio.gather(
         prove_insecure(failed.name, context, trace), _doubt_outside(context, trace)
@@ -68,6 +79,9 @@ async def _doubt_outside(context: CheckContext, trace: Trace) -> str | None:
 
     The control asks the root for a name that nobody has asked for before, so that no cache can answer it.
     """
+    if context.versions != _BOTH:
+        # A name server that answers over the other one alone has not failed.
+        return "name servers are not reached over both IPv4 and IPv6 from here"
     doubts = context.doubts()
     if doubts:
         return "; ".join(doubts[:4])

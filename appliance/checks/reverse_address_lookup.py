@@ -19,6 +19,7 @@ async def check(
     """One PTR record of the address, which the question is made of here, is the name (compared as RFC 4343 says)."""
     found = await rrset(ip_address(identifier.value).reverse_pointer, "PTR", context, trace)
     names = [name_to_text(rdata) for rdata in found]
-    trace.seen += shown_all(name.encode() for name in names)
     expected = parameters.challenge_value.removesuffix(".").lower()
-    return compare(expected in [name.lower() for name in names], "dns.PTR", "a PTR record with the expected name")
+    telling = next((name.encode() for name in names if name.lower() == expected), None)
+    trace.seen += shown_all([name.encode() for name in names], telling)
+    return compare(telling is not None, "dns.PTR", "a PTR record with the expected name")

@@ -15,7 +15,7 @@ from appliance.cli.client import CannotAsk, Coordinator, RequestRefused
 from appliance.cli.context import Invocation, Json, print_json
 from appliance.cli.drain import Code
 from appliance.config import load
-from appliance.errors import ApplianceError
+from appliance.errors import UNDECODABLE, ApplianceError
 from appliance.ipc.framing import HEADER_BYTES, encode
 from appliance.model.keys import KeyAnswer, KeyRequest, KeyState, Step
 
@@ -126,7 +126,7 @@ def _ask(path: Path, request: KeyRequest) -> KeyAnswer:
         return msgspec.json.decode(answer[HEADER_BYTES:], type=KeyAnswer)
     except OSError as error:
         raise CannotAsk(f"{path}: {error}\nIs mpic-tunneld running, and are you in the operators' group?") from error
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise CannotAsk(f"{path}: not an answer: {error}") from error
 
 

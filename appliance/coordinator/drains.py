@@ -9,7 +9,7 @@ import msgspec
 
 from appliance.coordinator.coordinator import Coordinator
 from appliance.coordinator.records import drain_event, key_rotation_event, perspective_set_event
-from appliance.errors import ApplianceError, ConfigError
+from appliance.errors import UNDECODABLE, ApplianceError, ConfigError
 from appliance.evidence.record import Actor, EventType, PerspectiveSetRef, utc_text
 from appliance.linux.files import write_atomically
 from appliance.model.status import Drain
@@ -37,7 +37,7 @@ class DrainStore:
                 self.drained = _decoder.decode(file.read(_MAX_BYTES))
         except FileNotFoundError:
             self.drained = {}
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, *UNDECODABLE) as error:
             raise ConfigError([f"{path}: {error}"]) from error
 
     def put(self, drained: dict[str, Drain]) -> None:

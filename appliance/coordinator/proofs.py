@@ -7,7 +7,7 @@ import logging
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -16,6 +16,7 @@ from appliance.coordinator.perspectives import Perspectives
 from appliance.coordinator.routing_data import RoutingData
 from appliance.evidence.record import Actor, EventRecord, EventType, EvidenceRecord, InForce, Receipt, utc_text
 from appliance.model.health import WorkerStatus
+from appliance.model.moment import moment_of
 from appliance.model.place import Place
 from appliance.model.proof import Apartness, Measured, PerspectiveProofs, Proof, ProofKind, Result
 from appliance.policy import proofs as single
@@ -229,7 +230,8 @@ class Proofs:
             self._put(msgspec.structs.replace(current, seq=made.seq, hash=made.hash))
 
     def _is_recent(self, at: str, now: datetime) -> bool:
-        return now - datetime.fromisoformat(at).astimezone(UTC) <= self._valid
+        moment = moment_of(at)
+        return moment is not None and now - moment <= self._valid
 
 
 def _summary(proofs: tuple[Proof, ...]) -> list[tuple[ProofKind, Result, tuple[str, ...]]]:

@@ -13,10 +13,12 @@ import httpx
 import msgspec
 
 from appliance.config import RemotePerspectiveConfig
-from appliance.errors import ChannelClosed, ConfigError
+from appliance.errors import UNDECODABLE, ChannelClosed, ConfigError
+from appliance.evidence.record import utc_text
 from appliance.ipc.channel import WrongReply, mismatch
 from appliance.model.check import CheckRequest
 from appliance.model.health import WorkerStatus
+from appliance.model.moment import moment_of
 from appliance.model.observation import Observation
 from appliance.model.rov import RoundRequest, RoundSeen
 
@@ -100,8 +102,11 @@ class RemoteChannel:
             seen = _observation.decode(body)
         except TimeoutError as error:
             raise ChannelClosed(f"{self._configured.code}: no answer within its deadline") from error
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             raise WrongReply(f"{self._configured.code}: not an observation: {error}") from error
+        began = moment_of(seen.started_at)
+        if began is not None:
+            seen = msgspec.structs.replace(seen, started_at=utc_text(began))
         wrong = mismatch(theirs, seen)
         if wrong is None and seen.request_id != request.request_id:
             wrong = f"a reply to request {seen.request_id}, not to {request.request_id}"
@@ -114,8 +119,8 @@ class RemoteChannel:
             try:
                 async with asyncio.timeout(_CONNECT_S):
                     status = _status.decode(await self._fetch(self._client, "GET", self._url, None))
-                self._status = msgspec.structs.replace(status, perspective=self._configured.code)
-            except (ChannelClosed, TimeoutError, msgspec.MsgspecError):
+                self._status = _usable(status, self._configured.code)
+            except (ChannelClosed, TimeoutError, *UNDECODABLE):
                 self._status = None
             await asyncio.sleep(self._poll_s)
 
@@ -156,8 +161,16 @@ def _client_context(configured: RemotePerspectiveConfig) -> ssl.SSLContext:
     return context
 
 
+def _usable(status: WorkerStatus, code: str) -> WorkerStatus:
+    """Under the code that it has here. A time that is none is no time."""
+    anchored = None if status.anchored_at is None else moment_of(status.anchored_at)
+    return msgspec.structs.replace(
+        status, perspective=code, anchored_at=None if anchored is None else utc_text(anchored)
+    )
+
+
 def _error_of(body: bytes) -> str:
     try:
         return str(msgspec.json.decode(body)["error"])[:300]
-    except (msgspec.MsgspecError, KeyError, TypeError):
+    except (*UNDECODABLE, KeyError, TypeError):
         return ""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from appliance.errors import UNDECODABLE
 from appliance.model.tunnel import TunnelReport, TunnelStatus
 
 _MAX_BYTES = 1 << 20
@@ -35,7 +36,7 @@ class TunnelWatch:
                 return
             with self._path.open("rb") as file:
                 report = _decoder.decode(file.read(_MAX_BYTES))
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, *UNDECODABLE) as error:
             self._version = None
             self._by_code = {}
             self.problem = f"{self._path}: {error}"

@@ -14,6 +14,7 @@ from appliance.ipc.messages import Ask, AskRound, Cancel, FromWorker, RefusedRou
 from appliance.ipc.protocol import FramedProtocol
 from appliance.model.check import CheckRequest, method_of
 from appliance.model.health import WorkerStatus
+from appliance.model.moment import moment_of
 from appliance.model.observation import Observation, Outcome
 from appliance.model.rov import RoundRequest, RoundSeen
 
@@ -249,6 +250,8 @@ def mismatch(request: CheckRequest, observation: Observation) -> str | None:
         return f"a reply to request {request.request_id} that names perspective {observation.perspective}"
     if observation.method is not method_of(request.check):
         return f"a reply to request {request.request_id} that names method {observation.method}"
+    if moment_of(observation.started_at) is None:
+        return f"a reply to request {request.request_id} whose started_at is no RFC 3339 time"
     if observation.corroborates != (observation.outcome is Outcome.MATCH):
         return f"a reply to request {request.request_id} whose outcome and corroborates disagree"
     return None

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar, cast
 
 import msgspec
 
+from appliance.errors import UNDECODABLE
 from appliance.ipc.framing import BadFrame, FrameBuffer, encode
 
 Incoming = TypeVar("Incoming")
@@ -99,7 +100,7 @@ class FramedProtocol(asyncio.Protocol, Generic[Incoming]):
                 if self._transport is None:
                     return
                 self.received(self._decoder.decode(payload))
-        except (BadFrame, msgspec.MsgspecError) as error:
+        except (BadFrame, *UNDECODABLE) as error:
             self.fail(f"malformed frame: {error}")
 
     def pause_writing(self) -> None:  # noqa: D102

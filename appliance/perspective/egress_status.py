@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from appliance.errors import UNDECODABLE
 from appliance.model.egress import EgressStatus
 from appliance.perspective.assignment import Assignment
 
@@ -63,7 +64,7 @@ class EgressWatch:
         failure = ""
         try:
             self._said = await ask(address, port)
-        except (OSError, TimeoutError, msgspec.MsgspecError) as error:
+        except (OSError, TimeoutError, *UNDECODABLE) as error:
             self._said = None
             failure = f"no status of the egress node: {type(error).__name__}: {error}"
         if failure and failure != self._failure:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from appliance.errors import UNDECODABLE
 from appliance.model.tunnel import TunnelReport
 from appliance.perspective.assignment import Assignment
 from appliance.perspective.confinement import Findings, namespace_findings, published_for, topology_findings
@@ -87,7 +88,7 @@ class Guard:
         self._stamp = self._report_stamp()
         try:
             report = _decoder.decode(self._report_path.read_bytes())
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, *UNDECODABLE):
             report = None
         published = None if report is None else published_for(report, self._assignment.code)
         self._published_inode = 0 if published is None else published.netns_inode

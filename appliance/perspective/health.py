@@ -25,6 +25,7 @@ _LOOK_INTERVAL_S = 0.5
 _QUICK_PROBE_S = 0.5
 _CONTROL_TIMEOUT_S = 2.0
 _FIRST_ANCHORS_S = 3.0
+_ROOT_UNKNOWN = "resolver: whether it has the root's trust anchor is not known yet"
 # unbound answers this itself (RFC 6761 section 6.3), so it tells of the resolver and of nothing behind it.
 _LOCAL_NAME = "localhost"
 
@@ -64,7 +65,7 @@ class Health:
         self._path = PathState(must_answer=assignment.far_must_answer)
         self._path_problem = "no answer from the far end of the path yet"
         self._resolver_problem: str | None = None
-        self._root_anchor_problem: str | None = None
+        self._root_anchor_problem: str | None = _ROOT_UNKNOWN
         self._settled = False
         self._stopping = False
         self._seen_epoch = guard.look().epoch
@@ -195,22 +196,26 @@ class Health:
         error = reply.lookup.error
         self._resolver_problem = None if error is None else f"resolver: {error.message}"
 
+    async def _ask_root(self) -> None:
+        self._root_anchor_problem = await root_anchor_problem(self._asks, self._root_anchor_problem)
+
     async def _settle(self, epoch: int) -> None:
         try:
             await flush_infrastructure(self._control_socket, _CONTROL_TIMEOUT_S)
         except ResolverRefused as error:
             self._resolver_problem = f"resolver: {error}"
             return
-        # The exit may be another one since, so it is looked at before the first check; a dead anchor must not hold it up.
+        # The exit may be another one since, and a resolver that was started anew may trust no root: both are looked at before
+        # the first check; a dead anchor must not hold it up.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._anchors.ask_all(), _FIRST_ANCHORS_S)
+            await asyncio.wait_for(asyncio.gather(self._ask_root(), self._anchors.ask_all()), _FIRST_ANCHORS_S)
         self._settled = self._look().epoch == epoch
 
     async def _anchor(self) -> None:
         while True:
             await asyncio.sleep(self._limits.probe_interval_s * (2 if self.status.ready else 1))
             if self._settled:
-                self._root_anchor_problem = await root_anchor_problem(self._asks, self._root_anchor_problem)
+                await self._ask_root()
                 await self._anchors.ask_all()
                 self._publish()
 

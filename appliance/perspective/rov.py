@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from appliance.config.schema import Settings
-from appliance.errors import ApplianceError
+from appliance.errors import UNDECODABLE, ApplianceError
 from appliance.model.rov import Probe, ProbeOutcome, RoundRequest, RoundSeen, Target
 from appliance.net.dns.resolver import Asks
 from appliance.net.http.client import request_bytes
@@ -134,7 +134,7 @@ def _members(answer: Answer, target: Target) -> dict[str, str]:
         raise NotTheBeacon(f"status {answer.status}, or an answer that is not whole")
     try:
         document = msgspec.json.decode(answer.body, type=dict[str, object])
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise NotTheBeacon("the answer is no JSON object") from error
     members = {name: str(value)[:_MAX_TEXT] for name, value in document.items() if isinstance(value, str | int)}
     for name, wanted in target.members:

@@ -111,6 +111,7 @@ async def _open(
         doubts=lambda: health.doubts(),  # noqa: PLW0108 -- made below, as it needs the context's resolver
         forget=partial(_forget, control_socket),
         delegation=DelegationRules(settings.delegation.max_cname_chain, settings.delegation.ca_delegation_zones),
+        versions=assignment.versions,
     )
     anchors = Anchors(settings, assignment, context.resolver)
     egress_addresses.anchors = anchors

@@ -6,7 +6,7 @@ Values of any length are read in linear time, without regular expressions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -103,25 +103,38 @@ def _is_label(text: bytes) -> bool:
 
 def evaluate(rrset: Sequence[bytes], found_at: str | None, question: CaaQuestion) -> CaaFinding:
     """Whether the RRset (RDATA, as found at the label `found_at` by the climb) permits issuance, and why."""
-    shown = tuple([presentation(rdata) for rdata in rrset[:MAX_RRSET_KEPT]])
-    permitted, reason, parameters = _decide([read_record(rdata) for rdata in rrset], question)
-    return CaaFinding(permitted, found_at if rrset else None, shown, reason, parameters[:MAX_PARAMETERS_KEPT])
+    records = [read_record(rdata) for rdata in rrset]
+    decided = _decide(records, question)
+    kept = list(rrset[:MAX_RRSET_KEPT])
+    if decided.by is not None and (at := next(i for i, one in enumerate(records) if one is decided.by)) >= len(kept):
+        # Whatever else is there, the record that decided is in the evidence.
+        kept = [rrset[at], *kept[:-1]]
+    shown = tuple([presentation(rdata) for rdata in kept])
+    return CaaFinding(
+        decided.permitted, found_at if rrset else None, shown, decided.reason, decided.parameters[:MAX_PARAMETERS_KEPT]
+    )
 
 
-_Decision = tuple[bool, str, tuple[tuple[str, str], ...]]
+class _Decision(NamedTuple):
+    """`by`: the one record that decided, None where none alone did."""
+
+    permitted: bool
+    reason: str
+    parameters: tuple[tuple[str, str], ...] = ()
+    by: CaaRecord | None = None
 
 
 def _decide(records: list[CaaRecord], question: CaaQuestion) -> _Decision:
     if not records:
-        return True, "no CAA record up to the root: issuance is unrestricted (RFC 8659 section 3)", ()
+        return _Decision(True, "no CAA record up to the root: issuance is unrestricted (RFC 8659 section 3)")
     for record in records:
         if record.critical and record.tag not in _KNOWN_TAGS:
             what = "a malformed record" if record.tag is None else f"an unknown property {record.tag[:32]!r}"
-            return False, f"{what} is critical (RFC 8659 section 4.1)", ()
+            return _Decision(False, f"{what} is critical (RFC 8659 section 4.1)", by=record)
     tag = _relevant_tag(records, question)
     relevant = [record for record in records if record.tag == tag]
     if not relevant:
-        return True, f"no {tag} property: it restricts nothing (RFC 8659 section 4, RFC 9495 section 4)", ()
+        return _Decision(True, f"no {tag} property: it restricts nothing (RFC 8659 section 4, RFC 9495 section 4)")
     return _decide_issue(tag, relevant, question)
 
 
@@ -136,23 +149,28 @@ def _relevant_tag(records: list[CaaRecord], question: CaaQuestion) -> str:
 def _decide_issue(tag: str, relevant: list[CaaRecord], question: CaaQuestion) -> _Decision:
     ours = {domain.lower() for domain in question.issuer_domains}
     reasons: list[str] = []
-    handed_over: list[tuple[tuple[str, str], ...]] = []
+    handed_over: list[tuple[IssueValue, CaaRecord]] = []
     for record in relevant:
         value = read_issue_value(record.value)
         if value is None:
             reasons.append(f"a malformed {tag} value")
         elif not value.domain or value.domain not in ours:
             reasons.append(f"{tag} names {_clip(value.domain) or 'nobody'}")
+        elif question.parameters_to_caller and len(value.parameters) > MAX_PARAMETERS_KEPT:
+            # One that is cut off could be the one that restricts.
+            reasons.append(f"{tag} {_clip(value.domain)}: more parameters than can be handed to the caller")
         elif question.parameters_to_caller:
-            handed_over.append(value.parameters)
+            handed_over.append((value, record))
         elif problem := _parameters_problem(value, question):
             reasons.append(f"{tag} {_clip(value.domain)}: {problem}")
         else:
-            return True, f"{tag} names {_clip(value.domain)}", _clipped(value.parameters)
+            return _Decision(True, f"{tag} names {_clip(value.domain)}", _clipped(value.parameters), record)
     if handed_over:
         # The least restricted of those that name us; which of several applies is the caller's to see.
-        return True, f"{tag} names us; its parameters are for the caller to decide", _clipped(min(handed_over, key=len))
-    return False, "; ".join(reasons[:8]) + ("; …" if len(reasons) > 8 else ""), ()
+        value, record = min(handed_over, key=lambda one: len(one[0].parameters))
+        reason = f"{tag} names us; its parameters are for the caller to decide"
+        return _Decision(True, reason, _clipped(value.parameters), record)
+    return _Decision(False, "; ".join(reasons[:8]) + ("; …" if len(reasons) > 8 else ""))
 
 
 def _parameters_problem(value: IssueValue, question: CaaQuestion) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from appliance.errors import ApplianceError
+from appliance.errors import UNDECODABLE, ApplianceError
 from appliance.model.rov import RpkiState
 
 MAX_BYTES = 256 << 20
@@ -103,7 +103,7 @@ def parse_vrps(content: bytes, modified: datetime, now: datetime) -> Vrps:
     """The export in `content`; `modified` stands for its time where it tells none. Raises `BadExport`."""
     try:
         export = _decoder.decode(content)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise BadExport(f"not a VRP export: {error}") from error
     if len(export.roas) > MAX_VRPS:
         raise BadExport(f"more than {MAX_VRPS} VRPs")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from appliance.errors import ApplianceError
+from appliance.errors import UNDECODABLE, ApplianceError
 from appliance.ipc.framing import HEADER_BYTES, encode
 from appliance.ipc.protocol import peer_uid
 from appliance.model.keys import KeyAnswer, KeyRequest, KeyState
@@ -37,7 +37,7 @@ async def listening(path: Path, gid: int, rotation: Rotation) -> AsyncIterator[N
         try:
             writer.write(encode(await _answer(reader, writer, rotation)))
             await writer.drain()
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, msgspec.MsgspecError) as error:
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, *UNDECODABLE) as error:
             _log.warning("control: %s", error or type(error).__name__)
         finally:
             writer.close()

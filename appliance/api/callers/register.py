@@ -12,7 +12,7 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from appliance.errors import ConfigError
+from appliance.errors import UNDECODABLE, ConfigError
 from appliance.linux.files import write_atomically
 
 _KEY_BYTES = 32
@@ -127,5 +127,5 @@ def _read(path: Path) -> tuple[Registered, ...]:
         return ()
     except OSError as error:
         raise ConfigError([f"{path}: {error.strerror}"]) from error
-    except msgspec.MsgspecError as error:
+    except UNDECODABLE as error:
         raise ConfigError([f"{path}: not a register of callers: {error}"]) from error

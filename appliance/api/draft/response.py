@@ -14,6 +14,7 @@ from appliance.coordinator.gather import corroborates
 from appliance.evidence.record import Receipt
 from appliance.model.check import Method
 from appliance.model.decision import Verdict
+from appliance.model.observation import Observation
 
 
 class PerspectiveSuccess(msgspec.Struct, frozen=True):
@@ -23,7 +24,8 @@ class PerspectiveSuccess(msgspec.Struct, frozen=True):
 
 
 class CaaRecords(msgspec.Struct, frozen=True):
-    """`domain`: where the records were found. `records`: each one's RDATA (RFC 8659 section 4.1), base64."""
+    """`domain`: where the records were found. `records`: each one's RDATA (RFC 8659 section 4.1), base64;
+    there are none where not all of them are kept whole."""
 
     domain: str
     records: tuple[str, ...]
@@ -71,8 +73,17 @@ def _caa(judged: Judged) -> CaaRecords | None:
     for attempt in attempts:
         finding = attempt.observation.caa
         if attempt.observation.method is Method.CAA and corroborates(attempt) and finding and finding.found_at:
+            if _is_cut(attempt.observation):
+                # Whoever reads parameters here must not take a part of the RRset for the whole.
+                return None
             return CaaRecords(finding.found_at, tuple(_base64(text) for text in finding.rrset))
     return None
+
+
+def _is_cut(observation: Observation) -> bool:
+    finding = observation.caa
+    cut = any(lookup.clipped for lookup in observation.lookups if lookup.type == "CAA")
+    return cut or finding is None or any(text.endswith("…") for text in finding.rrset)
 
 
 def _base64(text: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from appliance.errors import UNDECODABLE
 from appliance.linux.files import write_atomically
 from appliance.model.rov import BeaconSeen, Change, FamilyStanding, Grade, Round, RoundResult, RovVerdict
 from appliance.policy.rov import comes_into_force, fresh_rounds, grade, window
@@ -147,6 +148,6 @@ class Standings:
                 return _decoder.decode(file.read(_MAX_BYTES))
         except FileNotFoundError:
             return []
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, *UNDECODABLE) as error:
             _log.error("%s: %s; every perspective is measured anew", self._path, error)
             return []

@@ -118,7 +118,7 @@ class Exchange(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One field line of the head, or of the trailers, which count for nothing."""
-        if self._in_body:
+        if self._in_body or self._ended.done():
             return
         lowered = name.lower()
         if lowered == b"location":
@@ -131,7 +131,9 @@ class Exchange(asyncio.Protocol):
                 self._fail("http.malformed", "a transfer coding other than chunked")
 
     def on_headers_complete(self) -> None:
-        """The head is whole; an interim response (1xx) is passed over."""
+        """The head is whole; an interim response (1xx) is passed over, and so is a second response in the same octets."""
+        if self._ended.done():
+            return
         if self._parser.get_http_version() not in _VERSIONS:
             self._fail("http.malformed", "neither HTTP/1.0 nor HTTP/1.1")
             return
@@ -144,6 +146,8 @@ class Exchange(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body, kept up to the cap."""
+        if self._ended.done():
+            return
         room = self._max_body_bytes - len(self._body)
         self._body += data[:room]
         if len(data) > room:

@@ -194,6 +194,9 @@ def _without_dots(path: str) -> str:
 
 
 def _ascii(target: str) -> str:
-    if target.isascii():
-        return target
-    return "".join([c if c < "\x7f" else f"%{ord(c):02X}" for c in target])
+    """The target with all beyond ASCII escaped. It is held to the same bound again: it grows by that, and from hop to hop."""
+    if not target.isascii():
+        target = "".join([c if c < "\x7f" else f"%{ord(c):02X}" for c in target])
+    if len(target) > MAX_URL_BYTES:
+        raise RefusedUrl(f"longer than {MAX_URL_BYTES} bytes")
+    return target

@@ -21,7 +21,7 @@ from appliance.model.check import (
     Method,
     method_of,
 )
-from appliance.model.observation import CaaFinding
+from appliance.model.observation import CaaFinding, DnssecStatus, Lookup
 from tests.unit.api.serving import serving
 from tests.unit.coordinator.configuration import document
 from tests.unit.coordinator.workers import CODES, FakeWorker, match, mismatch, seen
@@ -52,6 +52,28 @@ async def test_the_drafts_example_of_caa(tmp_path: Path) -> None:
         assert base64.b64decode(record) == b"\x00\x05issueletsencrypt.org"
         assert answer["receipts"][0]["seq"] == len(on.stage.evidence.records)
         assert "error" not in answer
+
+
+@pytest.mark.parametrize(
+    "finding",
+    [
+        CaaFinding(True, "example.com", ('0 issue "ca.example; accounturi=' + "a" * 480 + "…",), "permits"),
+        CaaFinding(True, "example.com", ('0 issue "letsencrypt.org"',) * 64, "permits"),
+    ],
+)
+async def test_records_that_were_cut_are_not_given_for_the_whole(tmp_path: Path, finding: CaaFinding) -> None:
+    def cut(worker: FakeWorker, connection: Connection, request: CheckRequest) -> None:
+        lookup = Lookup("example.com", "CAA", "NOERROR", False, DnssecStatus.INSECURE, clipped=len(finding.rrset) > 1)
+        if method_of(request.check) is Method.CAA:
+            connection.send(Seen(msgspec.structs.replace(seen(request), caa=finding, lookups=(lookup,))))
+        else:
+            match(worker, connection, request)
+
+    async with serving(tmp_path) as on:
+        on.stage.script(cut, "home", *CODES)
+        answer = (await on.callers.post("/mpic/draft-00", json=CAA)).json()
+        assert answer["success"] is True
+        assert "caa" not in answer
 
 
 @pytest.mark.parametrize(

@@ -117,3 +117,10 @@ async def test_health_drains_nobody(tmp_path: Path) -> None:
             answer = (await on.callers.post("/mpic", json=CAA)).json()
             assert answer["quorum"] == "5/6"
             assert "ams" in {part["perspective_code"] for part in answer["perspectives"]}
+
+
+@pytest.mark.parametrize("body", [b'{"perspective": "\xff"}', b"[" * 60_000, b"{}", b"1"])
+@pytest.mark.parametrize("path", ["/drain", "/undrain", "/key-rotation"])
+async def test_a_malformed_act_is_a_400(tmp_path: Path, path: str, body: bytes) -> None:
+    async with serving(tmp_path) as on:
+        assert (await on.operators.post(path, content=body)).status_code == 400

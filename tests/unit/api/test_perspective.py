@@ -228,6 +228,9 @@ Reply = tuple[int, bytes]
         ({"method": "caa"}, WrongReply),
         ({"corroborates": True, "outcome": "error"}, WrongReply),
         ({"outcome": "perhaps"}, WrongReply),
+        ({"started_at": "now"}, WrongReply),
+        ({"started_at": "2026-11-21T12:00:00"}, WrongReply),
+        ({"started_at": "2026-11-21T23:59:60Z"}, WrongReply),
     ],
 )
 async def test_a_reply_that_is_none_to_the_question(
@@ -236,7 +239,7 @@ async def test_a_reply_that_is_none_to_the_question(
     async with shared(tmp_path / "theirs") as theirs:
         honest = {
             "request_id": "r-1", "perspective": "tyo", "method": "acme-http-01", "outcome": "match",
-            "corroborates": True, "started_at": "2026-11-21T12:00:00.000000Z", "elapsed_us": 1,
+            "corroborates": True, "started_at": "2026-11-21t13:00:00+01:00", "elapsed_us": 1,
         }  # fmt: skip
         channel = RemoteChannel(theirs.configured("tokyo"), 60)
         channel.start()
@@ -248,9 +251,35 @@ async def test_a_reply_that_is_none_to_the_question(
         monkeypatch.setattr(channel, "_fetch", fetch)
         try:
             request = msgspec.structs.replace(ASKED, perspective="tokyo")
-            assert (await channel.ask(request)).perspective == "tokyo"
+            seen = await channel.ask(request)
+            assert (seen.perspective, seen.started_at) == ("tokyo", "2026-11-21T12:00:00.000000Z")
             with pytest.raises(error):
                 await channel.ask(request)
+        finally:
+            await channel.close()
+
+
+async def test_a_status_that_is_none_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {
+        "perspective": "tyo", "ready": True, "reasons": [], "egress_addresses": [], "anchored_at": "soon",
+        "path_rtt_us": None, "netns_inode": 1,
+    }  # fmt: skip
+    async with shared(tmp_path / "theirs") as theirs:
+        channel = RemoteChannel(theirs.configured("tokyo"), 0)
+        answers = [b'{"perspective": "\xff"}', b"[" * 100_000, msgspec.json.encode(said)]
+
+        async def fetch(*_: object) -> bytes:
+            return answers.pop(0) if len(answers) > 1 else answers[0]
+
+        monkeypatch.setattr(channel, "_fetch", fetch)
+        channel.start()
+        try:
+            for _ in range(3000):
+                if channel.status is not None:
+                    break
+                await asyncio.sleep(0.01)
+            assert channel.status is not None
+            assert (channel.status.perspective, channel.status.anchored_at) == ("tokyo", None)
         finally:
             await channel.close()
 

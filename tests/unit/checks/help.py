@@ -23,6 +23,7 @@ def context(
     doubts: tuple[str, ...] = (),
     forgets: bool = True,
     resolver: FakeResolver | None = None,
+    versions: frozenset[int] = frozenset({4, 6}),
 ) -> CheckContext:
     resolver = resolver or FakeResolver(table or {})
     connector = connector or Loopback({})
@@ -38,6 +39,7 @@ def context(
         delegation or DelegationRules(),
         lambda: doubts,
         forget,
+        versions,
         now=lambda: NOW,
         egress_addresses=lambda: ("198.18.9.9",),
     )

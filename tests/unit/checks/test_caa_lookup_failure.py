@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from appliance.checks.context import CheckContext
 from appliance.checks.run import run
 from appliance.model.check import CaaCheck, CertificateType
-from appliance.model.observation import CheckError, DnssecStatus, Fault, LookupFailure, Observation, Outcome
+from appliance.model.observation import CheckError, DnssecStatus, Fault, LookupFailure, Observation, Outcome, Record
 from appliance.net.dns.resolver import RESOLVER_HUNG_UP, Reply
 from tests.unit.checks.help import Table, context, name, request
 from tests.unit.net.web import FakeResolver
@@ -131,3 +132,36 @@ async def test_silent_servers_leave_time_for_the_proofs() -> None:
     observation = await run(request(name("n.example"), ASKING, deadline_ms=1000), ctx)
     assert observation.outcome is Outcome.MATCH
     assert failure_of(observation).permits
+
+
+@pytest.mark.parametrize("versions", [frozenset({4}), frozenset({6}), frozenset()])
+async def test_name_servers_that_cannot_all_be_reached_from_here_have_not_failed(versions: frozenset[int]) -> None:
+    observation = await checked(context(INSECURE, versions=versions))
+    assert observation.outcome is Outcome.ERROR
+    assert not failure_of(observation).outside
+    assert "IPv4 and IPv6" in failure_of(observation).reason
+
+
+@pytest.mark.parametrize(
+    "code", ["dns.chain.too-long", "dns.too-many-records", "dns.malformed", "dns.refused", "dns.new"]
+)
+async def test_an_answer_that_we_did_not_take_is_no_failed_look_up(code: str) -> None:
+    table = INSECURE | {("n.example", "CAA"): CheckError(code, "an answer, but not one that we take", "dns.CAA")}
+    observation = await checked(context(table))
+    assert observation.outcome is Outcome.ERROR
+    assert "no failed look-up" in failure_of(observation).reason
+
+
+async def test_a_chain_that_is_too_long_for_us_is_no_permission() -> None:
+    class Long(FakeResolver):
+        async def query(self, name: str, rdtype: str) -> Reply:
+            reply = await super().query(name, rdtype)
+            if rdtype != "CAA":
+                return reply
+            link = Record("l.example", "CNAME", 60, "m.example")
+            return Reply(msgspec.structs.replace(reply.lookup, chain=(link,) * 9), reply.rrset)
+
+    table = {key: value for key, value in INSECURE.items() if key[1] == "DS"}
+    observation = await checked(context(resolver=Long(table | {("n.example", "CAA"): ['0 issue ";"']})))
+    assert observation.outcome is Outcome.ERROR
+    assert observation.errors[0].code == "dns.chain.too-long"

@@ -219,3 +219,25 @@ async def test_observations_name_the_rule_and_the_weakest_dnssec_status() -> Non
     assert observation.dnssec is DnssecStatus.INSECURE
     observation = await run(request(address("198.18.0.1"), ReverseAddressLookupCheck("n.example")), context({}))
     assert observation.br_section == "3.2.2.5.3"
+
+
+JUNK = [f'"junk-{n}"' for n in range(70)]
+LONG = '"' + '" "'.join(["x" * 250] * 3) + '" "the-digest-is-here" "' + "y" * 250 + '"'
+
+
+@pytest.mark.parametrize(
+    ("check", "owner", "record", "in_evidence"),
+    [
+        (AcmeDns01Check("digest"), "_acme-challenge.n.example", '"digest"', "digest"),
+        (DnsChangeCheck("digest", TXT, require_exact_match=False), "n.example", LONG, "digest"),
+        (ContactEmailTxtCheck("a@b.example"), "_validation-contactemail.n.example", '"a@B.example"', "a@B.example"),
+    ],
+)
+async def test_the_record_that_matched_is_in_the_evidence_whatever_else_is_there(
+    check: AnyCheck, owner: str, record: str, in_evidence: str
+) -> None:
+    observation = await run(request(N, check), context({(owner, "TXT"): [*JUNK, record]}))
+    assert observation.outcome is MATCH
+    assert any(in_evidence in text for text in observation.seen)
+    assert len(observation.seen) == 64
+    assert max(map(len, observation.seen)) <= 513

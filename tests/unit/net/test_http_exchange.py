@@ -65,3 +65,16 @@ def test_however_it_is_cut(response: bytes, sizes: list[int]) -> None:
     if len(whole) > 1:
         assert isinstance(whole[2], bytes)
         assert len(whole[2]) <= MOST_BODY_BYTES
+
+
+FIRST = (
+    b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 302 F\r\nLocation: /a\r\nContent-Length: 5\r\n\r\ntoken",
+    b"HTTP/1.1 500 E\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ntoken\r\n0\r\n\r\n",
+)
+
+
+@given(st.sampled_from(FIRST), responses)
+def test_what_comes_after_a_response_changes_nothing(first: bytes, more: bytes) -> None:
+    with asyncio.Runner() as runner:
+        assert runner.run(read([first + more])) == runner.run(read([first]))

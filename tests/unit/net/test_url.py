@@ -157,3 +157,11 @@ def test_hostile_bytes_give_a_clean_url_or_a_refusal(tail: bytes, head: bytes) -
     assert url.target.isprintable()
     assert " " not in url.target
     assert parse(str(url)) == url
+
+
+def test_no_target_grows_beyond_the_bound_from_hop_to_hop() -> None:
+    url = resolve(resolve(BASE, b"y" * 900 + b"/x"), b"y" * 900 + b"/x")
+    assert len(url.target) <= 2048
+    for base, location in ((url, b"y" * 900 + b"/x"), (BASE, b"\xff" * 1000)):
+        with pytest.raises(RefusedUrl, match="2048"):
+            resolve(base, location)

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from appliance.errors import UNDECODABLE
 from appliance.model.egress import EgressStatus
 from appliance.perspective import egress_status
 from appliance.perspective.assignment import Assignment, assignment_of
@@ -70,6 +71,8 @@ async def test_what_it_says_is_read_and_what_is_new_left_out() -> None:
         json.dumps(SAID | {"problems": ["x" * 201]}).encode(),
         json.dumps(SAID | {"problems": ["x"] * 21}).encode(),
         json.dumps(SAID | {"written_s": -1}).encode(),
+        b'{"version": "\xff"}',
+        b"[" * 16000,
         json.dumps(SAID | {"written_s": 2**60}).encode(),
         json.dumps(SAID | {"more": "x" * 17000}).encode(),
         b" " * 10_000_000,
@@ -77,7 +80,7 @@ async def test_what_it_says_is_read_and_what_is_new_left_out() -> None:
 )
 async def test_what_is_not_of_its_form_or_too_long_is_nothing(answer: bytes) -> None:
     async with node(answer) as port:
-        with pytest.raises((msgspec.MsgspecError, OSError)):
+        with pytest.raises((*UNDECODABLE, OSError)):
             await ask("127.0.0.1", port)
 
 
@@ -92,7 +95,7 @@ async def test_an_answer_counts_until_there_is_none(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(egress_status, "INTERVAL_S", 0.01)
     monkeypatch.setattr(egress_status, "_SOON_S", 0.01)
     said: asyncio.Queue[EgressStatus | None] = asyncio.Queue()
-    async with node(b"no", json.dumps(SAID).encode(), b"no") as port:
+    async with node(b'{"version": "\xff"}', json.dumps(SAID).encode(), b'{"version": "\xff"}') as port:
         watch = EgressWatch(assignment(port), lambda: True)
         running = asyncio.create_task(watch.run(lambda: said.put_nowait(watch.said())))
         try:

@@ -156,6 +156,22 @@ def test_parameters_may_be_the_callers_to_decide() -> None:
     assert not permitted('0 issue "evil.example; a=b"', to_caller=True)
 
 
+def test_parameters_that_would_be_cut_off_are_not_handed_over() -> None:
+    junk = "".join(f"; p{n}=x" for n in range(16))
+    restricted = f'0 issue "ca.example{junk}; validationmethods=dns-01"'
+    assert not permitted(restricted, to_caller=True)
+    assert permitted(f'0 issue "ca.example{junk}"', to_caller=True)
+    assert permitted(restricted, method="dns-01")
+
+
+def test_the_record_that_decided_is_in_the_finding_whatever_else_is_there() -> None:
+    others = [wire(f'0 issue "other-{n}.example"') for n in range(70)]
+    for decisive in ('0 issue "ca.example"', '128 unknown "x"'):
+        finding = evaluate([*others, wire(decisive)], "n.example", CaaQuestion(TLS, False, (CA,), None, None))
+        assert decisive in finding.rrset
+        assert len(finding.rrset) == 64
+
+
 def test_the_finding_says_what_and_why() -> None:
     finding = evaluate([wire('0 issue "evil.example"')], "n.example", CaaQuestion(TLS, False, (CA,), None, None))
     assert (finding.permitted, finding.found_at, finding.rrset) == (False, "n.example", ('0 issue "evil.example"',))
