@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from typing import Final
 
@@ -11,6 +10,7 @@ import msgspec
 from appliance.net.dns.resolver import Asks
 from appliance.net.http.client import HttpLimits
 from appliance.net.http.connect import Connector, connect, start_tls, with_tls
+from appliance.net.http.overhead import TlsUser
 from appliance.net.special_purpose import IpNetwork
 from appliance.net.targets import find_target
 from appliance.net.trace import StepFailed, Trace
@@ -19,7 +19,7 @@ ACME_TLS_1: Final = "acme-tls/1"
 PORT: Final = 443
 
 
-class _Silent(asyncio.Protocol):
+class _Silent(TlsUser):
     """Reads nothing: what comes after the handshake counts for nothing."""
 
 

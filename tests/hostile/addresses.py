@@ -29,7 +29,7 @@ TLS: Final[dict[str, Address]] = {
         (
             "tls-stall", "tls-garbage", "tls-then-stall", "tls-many-names", "tls-reset", "tls-drip", "alpn",
             "alpn-digest", "alpn-names", "alpn-lax", "alpn-address", "alpn-issued", "alpn-none", "tls-renegotiate",
-            "tls-endless-head", "tls-endless-names",
+            "tls-endless-head", "tls-endless-names", "tls-tickets",
         )
     )
 }  # fmt: skip

@@ -69,6 +69,7 @@ _BEHIND_TLS: Final = {
     "tls-then-stall": "target:http.head.timeout",
     "tls-renegotiate": "target:http.head.timeout",
     "tls-endless-head": "target:http.head.too-large",
+    "tls-tickets": "target:tls.flood",
 }
 _BY_DNS: Final = {
     "x.mute": "target:dns.timeout",

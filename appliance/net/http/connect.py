@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Protocol, TypeVar
 
 from appliance.model.observation import Connection
+from appliance.net.http.overhead import MAX_HANDSHAKE_BYTES, Gauge, TlsUser
 from appliance.net.targets import Target
 from appliance.net.trace import StepFailed
 
@@ -95,13 +96,17 @@ async def _connect(
 
 async def start_tls(
     transport: asyncio.Transport,
-    protocol: asyncio.Protocol,
+    protocol: TlsUser,
     context: ssl.SSLContext,
     server_name: str | None,
     timeout_s: float,
 ) -> asyncio.Transport:
-    """Speak TLS on a connection within `timeout_s`; SNI is `server_name`. Raises `StepFailed` (`tls.timeout`, `tls.failed`)."""
+    """Speak TLS on a connection within `timeout_s`; SNI is `server_name`. What TLS itself may cost is bounded (`Gauge`).
+
+    Raises `StepFailed` (`tls.timeout`, `tls.failed`, `tls.too-large`).
+    """
     loop = asyncio.get_running_loop()
+    gauge = Gauge(transport, protocol)
     try:
         async with asyncio.timeout(timeout_s):
             secured = await loop.start_tls(transport, protocol, context, server_hostname=server_name)
@@ -110,12 +115,17 @@ async def start_tls(
         raise StepFailed("tls.timeout", f"no TLS handshake within {timeout_s:g} s", STEP_TLS) from None
     except (ssl.SSLError, OSError) as error:
         transport.abort()
+        if gauge.overran:
+            raise StepFailed(
+                "tls.too-large", f"more than {MAX_HANDSHAKE_BYTES} bytes of handshake", STEP_TLS
+            ) from error
         raise StepFailed("tls.failed", f"TLS handshake: {_tls_reason(error)}", STEP_TLS) from error
     except BaseException:
         transport.abort()
         raise
     if secured is None:
         raise StepFailed("tls.failed", "the connection ended during the TLS handshake", STEP_TLS)
+    gauge.handshaken()
     return secured
 
 

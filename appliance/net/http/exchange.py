@@ -12,6 +12,7 @@ from typing import Final, cast
 import httptools
 import msgspec
 
+from appliance.net.http.overhead import TlsUser
 from appliance.net.trace import StepFailed
 
 MAX_HEAD_BYTES: Final = 16 * 1024
@@ -33,7 +34,7 @@ class Answer(msgspec.Struct, frozen=True):
     error: StepFailed | None = None
 
 
-class Exchange(asyncio.Protocol):
+class Exchange(TlsUser):
     """Sends `request` when told to, reads one response of at most 16 KiB of head and `max_body_bytes` of body, closes."""
 
     def __init__(self, request: bytes, max_body_bytes: int, timeout_s: float) -> None:
@@ -90,6 +91,7 @@ class Exchange(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser no more than the bounds leave."""
+        self.heard_bytes += len(data)
         if self._ended.done():
             return
         if self._timer is None:
@@ -104,6 +106,10 @@ class Exchange(asyncio.Protocol):
             self._fail("http.malformed", "the target switched protocols")
         except httptools.HttpParserError as error:
             self._fail("http.malformed", f"malformed response: {error}")
+
+    def flooded(self) -> None:
+        """Far more TLS than response."""
+        self._fail("tls.flood", "far more bytes of TLS than of the response")
 
     def eof_received(self) -> None:
         """The target has said all; see `connection_lost`."""
