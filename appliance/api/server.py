@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 from appliance.api.callers.gate import Gate, Peer
 from appliance.api.http import Application
 from appliance.api.protocol import protocol_factory
-from appliance.api.tls import TlsAccept, tcp_peer
+from appliance.api.tls import TlsListener, tcp_peer
 from appliance.errors import ConfigError
 from appliance.ipc.protocol import peer_uid
 from appliance.linux.users import find_group
@@ -28,8 +28,7 @@ class HttpServer:
     def __init__(self, max_connections: int) -> None:
         self._state = ServerState()
         self._max_connections = max_connections
-        self._listeners: list[tuple[Path | None, asyncio.Server]] = []
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._listeners: list[tuple[Path | None, asyncio.Server | TlsListener]] = []
 
     async def listen(self, path: Path, group: str | int, application: Application) -> None:
         """Serves `application` at `path` (mode 0660, `group`). Raises `ConfigError` where that cannot be, `NoSuchUser`.
@@ -48,16 +47,15 @@ class HttpServer:
         loop = asyncio.get_running_loop()
         http = protocol_factory(application, self._state, self._max_connections, tcp_peer)
 
-        def accept() -> asyncio.Protocol:
-            if tls is None:
-                return http()
-            return TlsAccept(tls, gate, http, self._handshakes, self._max_connections)
-
         try:
-            server = await loop.create_server(accept, address, port, backlog=_BACKLOG)
+            if tls is None:
+                plain = await loop.create_server(http, address, port, backlog=_BACKLOG)
+                self._listeners.append((None, plain))
+            else:
+                sock = _listening(address, port)
+                self._listeners.append((None, TlsListener(sock, tls, gate, http, self._max_connections)))
         except OSError as error:
             raise ConfigError([f"{address} port {port}: {error.strerror}"]) from error
-        self._listeners.append((None, server))
 
     async def stop(self, within_s: float) -> None:
         """Accepts nobody more, and waits up to `within_s` seconds for the requests that were accepted."""
@@ -65,6 +63,7 @@ class HttpServer:
             if path is not None:
                 path.unlink(missing_ok=True)
             server.close()
+        handshakes = [server for _, server in self._listeners if isinstance(server, TlsListener)]
         self._listeners.clear()
         for connection in list(self._state.connections):
             connection.shutdown()
@@ -74,8 +73,17 @@ class HttpServer:
                 task.cancel()
         for connection in list(self._state.connections):
             connection.transport.close()
-        for task in self._handshakes:
-            task.cancel()
+        for listener in handshakes:
+            listener.drop_handshakes()
+
+
+def _listening(address: str, port: int) -> socket.socket:
+    """Bound to exactly this address, as `asyncio.loop.create_server` binds."""
+    sock = socket.create_server(
+        (address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET, backlog=_BACKLOG
+    )
+    sock.setblocking(False)
+    return sock
 
 
 def _bound(path: Path, group: str | int) -> socket.socket:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
 import ssl
 from collections.abc import Callable
-from typing import cast
 
 from cryptography import x509
 
@@ -16,6 +17,8 @@ from appliance.config import TcpConfig
 from appliance.errors import ConfigError
 
 HANDSHAKE_S = 5.0
+_ACCEPT_AGAIN_S = 0.1
+_log = logging.getLogger("mpicd.tls")
 
 
 def server_context(listener: TcpConfig, key: str) -> ssl.SSLContext | None:
@@ -64,53 +67,79 @@ class _Early(asyncio.Protocol):
         self.lost = True
 
 
-class TlsAccept(asyncio.Protocol):
-    """A connection until its handshake is done; from then on it is `http`'s.
+class TlsListener:
+    """Accepts connections at `sock`; from the end of its handshake on each is `http`'s.
 
-    Who shows no certificate, a wrong or an expired one, or one that is not registered any more, gets no HTTP answer.
+    Who shows no certificate, a wrong or an expired one, or one that is not registered any more, gets no HTTP answer. At most
+    `most_pending` handshakes are under way.
+
+    The event loop is given the accepted socket and TLS in one call: a server that begins to read before it asks for TLS, as
+    `start_tls` after an accepted connection does, loses a ClientHello that is there already.
     """
 
     def __init__(
         self,
+        sock: socket.socket,
         context: ssl.SSLContext,
         gate: Gate,
         http: Callable[[], BoundedProtocol],
-        pending: set[asyncio.Task[None]],
         most_pending: int,
     ) -> None:
+        self._socket = sock
         self._context = context
         self._gate = gate
         self._http = http
-        self._pending = pending
         self._most_pending = most_pending
+        self._pending: set[asyncio.Task[None]] = set()
+        self._accepting = asyncio.get_running_loop().create_task(self._accept())
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
-        plain = cast("asyncio.Transport", transport)
-        if len(self._pending) >= self._most_pending:
-            plain.abort()
-            return
-        task = asyncio.get_running_loop().create_task(self._shake_hands(plain))
-        self._pending.add(task)
-        task.add_done_callback(self._pending.discard)
+    def close(self) -> None:
+        """Accepts nobody more; handshakes under way go on."""
+        self._accepting.cancel()
+        self._socket.close()
 
-    async def _shake_hands(self, plain: asyncio.Transport) -> None:
-        peer = tcp_peer(plain)
+    def drop_handshakes(self) -> None:
+        """Ends those under way."""
+        for task in self._pending:
+            task.cancel()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, _ = await loop.sock_accept(self._socket)
+            except OSError as error:  # gone before it was accepted, or no descriptor left
+                _log.warning("a TCP connection could not be accepted: %s", error)
+                await asyncio.sleep(_ACCEPT_AGAIN_S)
+                continue
+            if len(self._pending) >= self._most_pending:
+                accepted.close()
+                continue
+            task = loop.create_task(self._shake_hands(accepted))
+            self._pending.add(task)
+            task.add_done_callback(self._pending.discard)
+
+    async def _shake_hands(self, accepted: socket.socket) -> None:
+        peer = _peer_of(accepted)
         early = _Early()
         try:
-            secured = await asyncio.get_running_loop().start_tls(
-                plain, early, self._context, server_side=True, ssl_handshake_timeout=HANDSHAKE_S
+            secured, _ = await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: early, accepted, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_S
             )
         except ssl.SSLError as error:
             self._gate.refusals["tls"] += 1
             self._gate.refused(peer, f"TLS: {error.reason}: {getattr(error, 'verify_message', '')}".rstrip(": "))
-            plain.abort()
+            accepted.close()
             return
         except OSError:
             # Gone, or too slow: a port scan is nothing to keep.
-            plain.abort()
+            accepted.close()
             return
-        if secured is None or early.lost:
-            plain.abort()
+        except BaseException:
+            accepted.close()
+            raise
+        if early.lost:
+            secured.abort()
             return
         peer = tcp_peer(secured)
         if peer.public_key_sha256 is not None and not self._gate.known(peer.public_key_sha256):
@@ -123,3 +152,10 @@ class TlsAccept(asyncio.Protocol):
         protocol.connection_made(secured)
         if early.data:
             protocol.data_received(early.data)
+
+
+def _peer_of(accepted: socket.socket) -> Peer:
+    try:
+        return Peer(address=str(accepted.getpeername()[0]))
+    except OSError:
+        return Peer(address="")
