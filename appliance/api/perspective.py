@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
@@ -24,7 +25,7 @@ from appliance.evidence.actor import actor_of
 from appliance.evidence.record import EventRecord, EventType, utc_text
 from appliance.model.check import CheckRequest
 from appliance.model.health import WorkerStatus
-from appliance.model.observation import Observation
+from appliance.model.observation import CheckError, Fault, Observation, Outcome
 from appliance.model.status import Readiness
 from appliance.policy.parameters import check_problems
 
@@ -34,7 +35,11 @@ _RETRY = ((b"retry-after", b"1"),)
 
 
 class PerspectiveApi:
-    """Serves the perspectives `codes`. `check_s`: the longest deadline; `most`: checks at once; `metrics` counts them."""
+    """Serves the perspectives `codes`. `check_s`: the longest deadline; `most`: checks at once; `metrics` counts them.
+
+    `objection`: why what a perspective observes may count for nobody now, None where it may: another's quorum knows of its
+    proofs only what is said here. `asking` counts the checks under way of each.
+    """
 
     def __init__(
         self,
@@ -46,6 +51,8 @@ class PerspectiveApi:
         check_s: float,
         most: int,
         metrics: Metrics,
+        objection: Callable[[str], str | None],
+        asking: Counter[str],
     ) -> None:
         self._metrics = metrics
         self._perspectives = perspectives
@@ -54,6 +61,8 @@ class PerspectiveApi:
         self._now = now
         self._check_s = check_s
         self._most = most
+        self._objection = objection
+        self._asking = asking
         self._in_flight = 0
 
     def routes(self) -> Routes:
@@ -77,20 +86,20 @@ class PerspectiveApi:
 
     async def _readyz(self, _request: HttpRequest) -> HttpResponse:
         self._perspectives.refresh()
-        down = {code: self._perspectives.down(code) for code in self._codes}
+        down = {code: self._refusal(code) for code in self._codes}
         reasons = tuple(f"{code}: {reason}" for code, reason in down.items() if reason is not None)
         return json_response(Readiness(not reasons, reasons, ()), 503 if reasons else 200)
 
     async def _metrics_page(self, _request: HttpRequest) -> HttpResponse:
         self._perspectives.refresh()
-        ready = [({"perspective": code}, int(self._perspectives.down(code) is None)) for code in self._codes]
+        ready = [({"perspective": code}, int(self._refusal(code) is None)) for code in self._codes]
         self._metrics.in_flight = self._in_flight
         body = self._metrics.text((), ready, quorum_possible=None)
         return HttpResponse(200, body, (METRICS_TYPE,))
 
     async def _status(self, code: str, _request: HttpRequest) -> HttpResponse:
         self._perspectives.refresh()
-        reason = self._perspectives.down(code)
+        reason = self._refusal(code)
         status = self._perspectives.worker(code) or WorkerStatus(code, False, (), (), None, None, 0)
         if reason is not None and status.ready:
             status = msgspec.structs.replace(status, ready=False, reasons=(reason,))
@@ -102,10 +111,12 @@ class PerspectiveApi:
         if self._in_flight >= self._most:
             raise HttpError(503, f"{self._most} checks are under way; ask again.", headers=_RETRY)
         self._in_flight += 1
+        self._asking[code] += 1
         try:
             seen = await self._observed(code, asked)
         finally:
             self._in_flight -= 1
+            self._asking[code] -= 1
         # Two callers may choose the same request_id; on the way to the worker it was ours.
         seen = msgspec.structs.replace(seen, request_id=asked.request_id)
         await self._evidence.submit(self._event(code, asked, seen, http))
@@ -114,7 +125,7 @@ class PerspectiveApi:
 
     async def _observed(self, code: str, asked: CheckRequest) -> Observation:
         self._perspectives.refresh()
-        reason = self._perspectives.down(code)
+        reason = self._refusal(code)
         if reason is not None:
             raise HttpError(503, f"{code}: {reason}", headers=_RETRY)
         deadline_ms = min(asked.deadline_ms, round(self._check_s * 1000))
@@ -122,11 +133,23 @@ class PerspectiveApi:
         try:
             answer: Answer = self._perspectives.ask(request)
             async with asyncio.timeout(deadline_ms / 1000 + _GRACE_S):
-                return await answer
+                return self._unopposed(code, await answer)
         except ChannelClosed as error:
             raise HttpError(503, str(error), headers=_RETRY) from error
         except TimeoutError as error:
             raise HttpError(504, f"{code}: no answer within the deadline") from error
+
+    def _refusal(self, code: str) -> str | None:
+        """Why it answers nobody now. Call `Perspectives.refresh` first."""
+        return self._perspectives.down(code) or self._objection(code)
+
+    def _unopposed(self, code: str, seen: Observation) -> Observation:
+        """What was seen; no corroboration where a proof failed meanwhile."""
+        reason = self._objection(code)
+        if reason is None:
+            return seen
+        error = CheckError("perspective.withheld", reason[:500], "end", Fault.PERSPECTIVE)
+        return msgspec.structs.replace(seen, outcome=Outcome.ERROR, corroborates=False, errors=(*seen.errors, error))
 
     def _parsed(self, code: str, body: bytes) -> CheckRequest:
         parse_object(body)

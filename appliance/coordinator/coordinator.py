@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -15,7 +16,7 @@ from appliance.coordinator.decision import Decision, Judged
 from appliance.coordinator.fanout import Fanout
 from appliance.coordinator.perspectives import Perspectives
 from appliance.coordinator.plan import plan
-from appliance.coordinator.proofs import Standing
+from appliance.coordinator.proofs import UNOPPOSED, Standing
 from appliance.coordinator.question import Question
 from appliance.coordinator.records import (
     InForce,
@@ -102,6 +103,19 @@ class Coordinator:
     def in_flight(self, code: str) -> int:
         """How many attempts under way include the remote `code`; a drained one gets no more."""
         return self._fanout.asking[code]
+
+    @property
+    def asking(self) -> Counter[str]:
+        """What is counted by `in_flight`; checks for others' quorums count here, too."""
+        return self._fanout.asking
+
+    def objection(self, code: str) -> str | None:
+        """Why an observation of `code` may count for nobody now, be it in a quorum of others': its proofs, what `rov.policy`
+        requires, or that it is drained."""
+        in_service = (self.fleet.primary, *self.fleet.remotes)
+        if all(site.code != code for site in in_service):
+            return "drained by its operator"
+        return self.standing().get(code, UNOPPOSED).withheld
 
     def put_in_force(self, fleet: Fleet, recorded: PerspectiveSetRef) -> None:
         """Decides what is asked from now on with `fleet`, which is on record as `recorded`."""

@@ -28,6 +28,8 @@ from appliance.model.place import Site
 # A look-up of which nothing is cached takes some eight questions, one after the other, over the perspective's own way; what the
 # others have cached tells nothing of how long that is.
 _STRAGGLER_ROUND_TRIPS = 10
+# Twice around half the world by fibre; another appliance says what it likes of its own.
+_MOST_ROUND_TRIP_US = 400_000
 # A perspective that keeps its own deadline is heard before it is cut off.
 _TRANSIT_S = 0.1
 
@@ -121,7 +123,7 @@ class Fanout:
         """How long to wait at least for the last of `codes` once the verdict is known."""
         workers = (self._perspectives.worker(code) for code in codes)
         farthest_us = max((worker.path_rtt_us or 0 for worker in workers if worker is not None), default=0)
-        return max(self._limits.straggler_s, _STRAGGLER_ROUND_TRIPS * farthest_us / 1_000_000)
+        return max(self._limits.straggler_s, _STRAGGLER_ROUND_TRIPS * min(farthest_us, _MOST_ROUND_TRIP_US) / 1_000_000)
 
     def _arrived_late(self, question: Question, answer: Answer) -> None:
         if not answer.cancelled() and answer.exception() is None:

@@ -163,6 +163,11 @@ class Proofs:
         asked = len(self._echoes - {code}) >= LEAST_ANCHORS
         found = single.place(verdict, measured, city=city, asked=asked, anchors=self._anchors)
         before = self._standing.get(code)
+        silent = measured is None or verdict is None or not verdict.anchors
+        if found.result is Result.NOT_CONFIGURED and silent and before is not None:
+            # Who was caught is not let off by the silence of the anchors that caught it.
+            last = next(proof for proof in before.proofs if proof.kind is ProofKind.PLACE)
+            return last if last.result is Result.FAILED else found
         if found.result is Result.MISSING and measured is not None and worker is not None and before is not None:
             last = next(proof for proof in before.proofs if proof.kind is ProofKind.PLACE)
             if last.result is Result.VALID and last.at is not None and self._is_recent(last.at, self._now()):

@@ -28,6 +28,7 @@ _CONNECT_S = 3.0
 # What the way there and back may take beyond the deadline that the other side keeps.
 _TRANSIT_S = 0.3
 _MOST_CONNECTIONS = 64
+_LARGEST = 1 << 53
 
 _observation: msgspec.json.Decoder[Observation] = msgspec.json.Decoder(Observation)
 _status: msgspec.json.Decoder[WorkerStatus] = msgspec.json.Decoder(WorkerStatus)
@@ -100,6 +101,7 @@ class RemoteChannel:
             async with asyncio.timeout(request.deadline_ms / 1000 + _TRANSIT_S):
                 body = await self._fetch(client, "POST", f"{self._url}/check", msgspec.json.encode(theirs))
             seen = _observation.decode(body)
+            _fit_for_records(seen)
         except TimeoutError as error:
             raise ChannelClosed(f"{self._configured.code}: no answer within its deadline") from error
         except UNDECODABLE as error:
@@ -119,6 +121,7 @@ class RemoteChannel:
             try:
                 async with asyncio.timeout(_CONNECT_S):
                     status = _status.decode(await self._fetch(self._client, "GET", self._url, None))
+                    _fit_for_records(status)
                 self._status = _usable(status, self._configured.code)
             except (ChannelClosed, TimeoutError, *UNDECODABLE):
                 self._status = None
@@ -159,6 +162,20 @@ def _client_context(configured: RemotePerspectiveConfig) -> ssl.SSLContext:
     except OSError as error:
         raise ConfigError([f"{where}.certificate_file: {configured.certificate_file}: {error}"]) from error
     return context
+
+
+def _fit_for_records(told: msgspec.Struct) -> None:
+    """Raises `msgspec.ValidationError` where it holds a number that canonical JSON cannot, 2**53 or more (RFC 8785, RFC 7493
+    section 2.2): what is stored is read again by others."""
+    left: list[object] = [msgspec.to_builtins(told)]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            left += value.values()
+        elif isinstance(value, list | tuple):
+            left += value
+        elif isinstance(value, int) and abs(value) >= _LARGEST:
+            raise msgspec.ValidationError("a number of 2**53 or more")
 
 
 def _usable(status: WorkerStatus, code: str) -> WorkerStatus:

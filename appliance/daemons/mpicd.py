@@ -35,7 +35,7 @@ from appliance.coordinator.remote import RemoteChannel
 from appliance.coordinator.rov.gate import RovGate
 from appliance.coordinator.rov.opening import open_measurement
 from appliance.coordinator.rov.report import RovView
-from appliance.coordinator.rov.schedule import keep_measuring
+from appliance.coordinator.rov.schedule import keep_fresh, keep_measuring
 from appliance.coordinator.selection import load_secret
 from appliance.coordinator.status import StatusView
 from appliance.coordinator.store import Store, open_store
@@ -159,6 +159,8 @@ async def serve(
         proofs = Proofs(settings, configured, perspectives, evidence.submit, actor, _now)
         in_force = InForce(actor, software, PerspectiveSetRef(receipt.seq, receipt.hash))
         measurement = open_measurement(settings, perspectives, evidence.submit, actor, _now)
+        # What was measured before a long silence is no verdict any more, from the first decision on.
+        await measurement.expire()
         gate = RovGate(measurement, settings.rov.policy, settings.primary.code)
         coordinator = Coordinator(
             fleet,
@@ -178,11 +180,17 @@ async def serve(
         proving, alerting = asyncio.create_task(proofs.run()), asyncio.create_task(watch(view.readiness))
         stack.callback(proving.cancel)
         stack.callback(alerting.cancel)
-        shared = dict(perspective_api(settings, perspectives, evidence, _now, api.metrics).routes())
+        shared = dict(
+            perspective_api(
+                settings, perspectives, evidence, _now, api.metrics, coordinator.objection, coordinator.asking
+            ).routes()
+        )
         front = Front(settings, evidence, _now, frozenset(local_users(settings)), api.metrics.refusals)
         stack.push_async_callback(front.close, settings.limits.answer_s)
         shared |= OwnEvidence(settings.database).routes()
         await front.open({**api.callers(), **shared}, {**api.operators(), **shared})
+        expiring = asyncio.create_task(keep_fresh(measurement), name="rov expiry")
+        stack.callback(expiring.cancel)
         if settings.rov.schedule and settings.rov.vrp_file is not None:
             measuring = asyncio.create_task(keep_measuring(measurement), name="rov")
             stack.callback(measuring.cancel)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
@@ -18,11 +19,16 @@ from appliance.api.perspective import PerspectiveApi
 from appliance.config import Settings
 from appliance.coordinator.coordinator import Evidence
 from appliance.coordinator.perspectives import Channel, Perspectives
+from appliance.coordinator.proofs import UNOPPOSED, Proofs
 from appliance.coordinator.records import life_event
+from appliance.coordinator.rov.gate import RovGate
+from appliance.coordinator.rov.opening import open_measurement
+from appliance.coordinator.rov.schedule import keep_fresh, keep_measuring
 from appliance.coordinator.store import Store
 from appliance.coordinator.tunnels import TunnelWatch
 from appliance.evidence.actor import actor_of
 from appliance.evidence.record import EventType, Software, utc_text
+from appliance.policy.fleet import fleet_from
 
 _log = logging.getLogger("mpicd")
 
@@ -49,12 +55,22 @@ def perspective_api(
     evidence: Evidence,
     now: Callable[[], datetime],
     metrics: Metrics,
+    objection: Callable[[str], str | None],
+    asking: Counter[str],
 ) -> PerspectiveApi:
-    """Offers every perspective whose worker is on this host; others' are not handed on."""
+    """Offers every perspective whose worker is on this host; others' are not handed on. The rest: see `PerspectiveApi`."""
     limits = settings.limits
     most = settings.api.concurrent_requests
     return PerspectiveApi(
-        perspectives, local_users(settings), evidence, now, check_s=limits.check_s, most=most, metrics=metrics
+        perspectives,
+        local_users(settings),
+        evidence,
+        now,
+        check_s=limits.check_s,
+        most=most,
+        metrics=metrics,
+        objection=objection,
+        asking=asking,
     )
 
 
@@ -64,7 +80,7 @@ async def serve_perspectives(
     store: Store,
     software: Software,
     now: Callable[[], datetime],
-    until: Callable[[asyncio.Event], Awaitable[None]],
+    until: Callable[[asyncio.Event, asyncio.Task[None]], Awaitable[None]],
 ) -> None:
     """Answers for single perspectives until SIGTERM or SIGINT, then finishes what it accepted."""
     stopping = stop_by_signal()
@@ -76,14 +92,28 @@ async def serve_perspectives(
         perspectives.start()
         stack.push_async_callback(perspectives.close)
         metrics = Metrics()
-        api = perspective_api(settings, perspectives, evidence, now, metrics)
+        proofs = Proofs(settings, fleet_from(settings), perspectives, evidence.submit, actor, now)
+        measurement = open_measurement(settings, perspectives, evidence.submit, actor, now)
+        await measurement.expire()
+        gate = RovGate(measurement, settings.rov.policy, settings.primary.code)
+
+        def objection(code: str) -> str | None:
+            return gate.over(proofs.standings()).get(code, UNOPPOSED).withheld
+
+        proving, expiring = asyncio.create_task(proofs.run()), asyncio.create_task(keep_fresh(measurement))
+        stack.callback(proving.cancel)
+        stack.callback(expiring.cancel)
+        if settings.rov.schedule and settings.rov.vrp_file is not None:
+            measuring = asyncio.create_task(keep_measuring(measurement), name="rov")
+            stack.callback(measuring.cancel)
+        api = perspective_api(settings, perspectives, evidence, now, metrics, objection, Counter())
         front = Front(settings, evidence, now, frozenset(channels), metrics.refusals)
         stack.push_async_callback(front.close, settings.limits.answer_s)
         routes = {**api.routes(), **api.health(), **OwnEvidence(settings.database).routes()}
         await front.open(routes, {**routes, **api.operators()})
         notify("READY=1")
         _log.info("perspectives alone: %s", ", ".join(sorted(channels)))
-        await until(stopping)
+        await until(stopping, proving)
         notify("STOPPING=1")
         await front.close(settings.limits.answer_s)
         await evidence.submit(life_event(EventType.STOP, actor, software, mode, time=utc_text(now())))

@@ -100,12 +100,13 @@ def _registry_notes(expected: Expected, table: RoutingTable) -> Iterator[str]:
 def place(
     verdict: PlaceVerdict | None, measured: Measured | None, *, city: str, asked: bool, anchors: Mapping[str, str]
 ) -> Proof:
-    """Whether the speed of light allows the claimed place. `asked`: whether there are anchors; `anchors`: cities by name."""
+    """Whether the speed of light allows the claimed place. `asked`: whether there are anchors enough to prove it; to contradict
+    it one is enough. `anchors`: cities by name."""
     kind = ProofKind.PLACE
-    if not asked:
-        return Proof(kind, Result.NOT_CONFIGURED, f"fewer than {LEAST_ANCHORS} authenticated anchors are configured")
+    too_few = Proof(kind, Result.NOT_CONFIGURED, f"fewer than {LEAST_ANCHORS} authenticated anchors are configured")
     if verdict is None or measured is None:
-        return Proof(kind, Result.MISSING, "no round trip to an authenticated anchor has been measured")
+        text = "no round trip to an authenticated anchor has been measured"
+        return Proof(kind, Result.MISSING, text) if asked else too_few
     facts = (
         ("tunnel", f"{measured.tunnel_us} us"),
         *(
@@ -115,6 +116,8 @@ def place(
     )
     if verdict.against:
         return Proof(kind, Result.FAILED, f"not in {city}: {verdict.against[0]}", measured.at, facts=facts)
+    if not asked:
+        return too_few
     if not verdict.enough:
         text = f"{len(verdict.anchors)} authenticated anchors answered, {LEAST_ANCHORS} are needed"
         return Proof(kind, Result.MISSING, text, measured.at, facts=facts)

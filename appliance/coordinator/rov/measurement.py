@@ -177,11 +177,22 @@ class Measurement:
             self._dead_until_s.pop((beacon.name, version), None)
         return witness, [(other, family, _witnessed(one, witness)) for other, family, one in tried]
 
-    async def _keep(self, found: Iterable[tuple[str, int, Round]]) -> None:
-        by_standing: dict[tuple[str, int], list[Round]] = {}
+    async def expire(self) -> None:
+        """Forgets the rounds that are too old to count, and with them what they said."""
+        async with self._one_at_a_time:
+            oldest = self._oldest()
+            stale = [key for key, standing in self.standings.by_key.items() if standing.is_stale(oldest)]
+            if stale:
+                await self._keep((), stale)
+
+    def _oldest(self) -> str:
+        return utc_text(self.now() - timedelta(seconds=self.config.round_max_age_s))
+
+    async def _keep(self, found: Iterable[tuple[str, int, Round]], also: Iterable[tuple[str, int]] = ()) -> None:
+        by_standing: dict[tuple[str, int], list[Round]] = {key: [] for key in also}
         for code, version, one in found:
             by_standing.setdefault((code, version), []).append(one)
-        oldest = utc_text(self.now() - timedelta(seconds=self.config.round_max_age_s))
+        oldest = self._oldest()
         for (code, version), rounds in by_standing.items():
             standing = self.standings.by_key[code, version]
             graded = standing.add(rounds, self.rules, oldest)

@@ -31,7 +31,7 @@ def open_measurement(
         sites[settings.primary.code] = Site(settings.primary.code, own)
     standings = Standings(
         settings.coordinator_directory / "rov.json",
-        {code: site.versions for code, site in sites.items()},
+        {code: site.addresses for code, site in sites.items()},
         frozenset(beacon.name for beacon in beacons),
         utc_text(now()),
     )

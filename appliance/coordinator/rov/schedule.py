@@ -10,6 +10,7 @@ from appliance.coordinator.rov.measurement import Measurement
 
 _RANDOM = random.SystemRandom()
 _FAULT_PAUSE_S = 60.0
+_EXPIRE_S = 60.0
 _log = logging.getLogger("mpicd.rov")
 
 
@@ -26,6 +27,16 @@ async def keep_measuring(measurement: Measurement) -> None:
         except Exception:
             _log.exception("measuring %s failed unexpectedly", code)
             due_s[code] = loop.time() + _FAULT_PAUSE_S
+
+
+async def keep_fresh(measurement: Measurement) -> None:
+    """Lets what is too old to count fall, for ever, whether anything is measured or not."""
+    while True:
+        await asyncio.sleep(_EXPIRE_S)
+        try:
+            await measurement.expire()
+        except Exception:
+            _log.exception("what is too old could not be forgotten")
 
 
 def pause_s(measurement: Measurement, code: str) -> float:

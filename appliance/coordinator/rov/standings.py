@@ -29,6 +29,7 @@ class _Saved(msgspec.Struct):
     in_force: Change
     history: list[Change]
     rounds: list[Round]
+    addresses: list[str] = []
 
 
 _decoder = msgspec.json.Decoder(list[_Saved])
@@ -64,6 +65,12 @@ class Standing:
             return None
         return Change(now, graded.verdict, graded.strong, graded.reason)
 
+    def is_stale(self, oldest: str) -> bool:
+        """Whether a round is from before `oldest` (RFC 3339), or a verdict has no round left at all."""
+        if self.rounds:
+            return self.rounds[0].at < oldest
+        return self.in_force.verdict is not RovVerdict.INCONCLUSIVE
+
     def enter(self, change: Change) -> None:
         """`change` is in force from now on."""
         self.in_force = change
@@ -84,22 +91,25 @@ class Standing:
 
 
 class Standings:
-    """All of them. `families`: the IP versions of each perspective's code."""
+    """All of them. `addresses`: each perspective's by its code; what was measured from others is of another path."""
 
-    def __init__(self, path: Path, families: Mapping[str, Iterable[int]], beacons: frozenset[str], now: str) -> None:
+    def __init__(self, path: Path, addresses: Mapping[str, frozenset[str]], beacons: frozenset[str], now: str) -> None:
         self._path = path
+        self._addresses = {code: sorted(own) for code, own in addresses.items()}
         unmeasured = Change(now, RovVerdict.INCONCLUSIVE, strong=False, reason="not measured yet")
         self.by_key: dict[Key, Standing] = {
-            (code, version): Standing(unmeasured) for code, versions in families.items() for version in versions
+            (code, version): Standing(unmeasured)
+            for code, own in addresses.items()
+            for version in {6 if ":" in address else 4 for address in own}
         }
         for saved in self._load():
             standing = self.by_key.get((saved.perspective, saved.version))
-            if standing is not None:
+            if standing is not None and saved.addresses == self._addresses[saved.perspective]:
                 standing.in_force = saved.in_force
                 standing.history = saved.history
                 standing.rounds = [one for one in saved.rounds if one.beacon in beacons]
 
-        self._by_code: dict[str, dict[int, Standing]] = {code: {} for code in families}
+        self._by_code: dict[str, dict[int, Standing]] = {code: {} for code in addresses}
         for (code, version), standing in self.by_key.items():
             self._by_code[code][version] = standing
 
@@ -130,7 +140,7 @@ class Standings:
         """Everything, as it is kept."""
         return msgspec.json.encode(
             [
-                _Saved(code, version, standing.in_force, standing.history, standing.rounds)
+                _Saved(code, version, standing.in_force, standing.history, standing.rounds, self._addresses[code])
                 for (code, version), standing in self.by_key.items()
             ]
         )

@@ -122,6 +122,8 @@ async def serving(directory: Path, *, limits: TimeLimits = QUICK, **changes: obj
             check_s=2,
             most=8,
             metrics=api.metrics,
+            objection=on.coordinator.objection,
+            asking=on.coordinator.asking,
         ).routes()
         server = Front(configured, on.evidence, on.coordinator.clock.now, frozenset(codes), api.metrics.refusals)
         shared = {**shared, **OwnEvidence(configured.database).routes()}

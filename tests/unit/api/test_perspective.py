@@ -17,6 +17,7 @@ import pytest
 
 from appliance.config import RemotePerspectiveConfig, load
 from appliance.coordinator.perspectives import Perspectives
+from appliance.coordinator.proofs import Standing
 from appliance.coordinator.question import Orchestration, Question
 from appliance.coordinator.remote import RemoteChannel
 from appliance.coordinator.tunnels import TunnelWatch
@@ -116,6 +117,34 @@ async def test_a_perspective_that_cannot_see_gives_no_answer(tmp_path: Path) -> 
         late = await on.callers.post("/perspectives/tyo/check", json=built(perspective="tyo", deadline_ms=50))
         assert late.status_code == 504
         assert (await on.callers.post("/perspectives/moon/check", json=built())).status_code == 404
+
+
+async def test_what_does_not_count_here_counts_for_nobody(tmp_path: Path) -> None:
+    async with serving(tmp_path) as on:
+        coordinator = on.stage.coordinator
+        coordinator.standing = lambda: {"ams": Standing("hand-off proof place failed")}
+        refused = await on.callers.post("/perspectives/ams/check", json=built())
+        assert refused.status_code == 503
+        assert "place failed" in refused.json()["error"]
+        status = (await on.callers.get("/perspectives/ams")).json()
+        assert (status["ready"], status["reasons"]) == (False, ["hand-off proof place failed"])
+        assert on.stage.workers["ams"].asked == []
+
+        # What fails meanwhile is not a corroboration any more, and is on record as none.
+        standings = iter([{}, {"nyc": Standing("hand-off proof exit failed")}])
+        coordinator.standing = lambda: next(standings)
+        seen = (await on.callers.post("/perspectives/nyc/check", json=built(perspective="nyc"))).json()
+        assert (seen["outcome"], seen["corroborates"]) == ("error", False)
+        assert seen["errors"][-1]["code"] == "perspective.withheld"
+        (event,) = events(on, EventType.PERSPECTIVE_CHECK)
+        assert event.observation is not None
+        assert event.observation.corroborates is False
+
+        coordinator.standing = dict
+        assert (await on.operators.post("/drain", json={"perspective": "tyo"})).status_code == 200
+        drained = await on.callers.post("/perspectives/tyo/check", json=built(perspective="tyo"))
+        assert drained.status_code == 503
+        assert "drained" in drained.json()["error"]
 
 
 @dataclass
@@ -229,6 +258,7 @@ Reply = tuple[int, bytes]
         ({"corroborates": True, "outcome": "error"}, WrongReply),
         ({"outcome": "perhaps"}, WrongReply),
         ({"started_at": "now"}, WrongReply),
+        ({"elapsed_us": 1 << 53}, WrongReply),
         ({"started_at": "2026-11-21T12:00:00"}, WrongReply),
         ({"started_at": "2026-11-21T23:59:60Z"}, WrongReply),
     ],
@@ -266,7 +296,8 @@ async def test_a_status_that_is_none_is_asked_for_again(tmp_path: Path, monkeypa
     }  # fmt: skip
     async with shared(tmp_path / "theirs") as theirs:
         channel = RemoteChannel(theirs.configured("tokyo"), 0)
-        answers = [b'{"perspective": "\xff"}', b"[" * 100_000, msgspec.json.encode(said)]
+        wild = msgspec.json.encode(said).replace(b"null", b"1" + b"0" * 400)
+        answers = [b'{"perspective": "\xff"}', b"[" * 100_000, wild, msgspec.json.encode(said)]
 
         async def fetch(*_: object) -> bytes:
             return answers.pop(0) if len(answers) > 1 else answers[0]

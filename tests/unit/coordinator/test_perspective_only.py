@@ -82,9 +82,15 @@ async def test_a_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         worker.stop()
     with reading(settings.database) as connection:
         records = [decode(entry.record) for entry in entries(connection, 0)]
-    kinds = [record.type for record in records if isinstance(record, EventRecord)]
+    kinds = [
+        record.type for record in records if isinstance(record, EventRecord) and record.type is not EventType.PROOF
+    ]
     checks, changes = [EventType.PERSPECTIVE_CHECK] * 2, [EventType.CREDENTIAL] * 3
     assert kinds == [EventType.START, *checks, *changes, EventType.STOP]
+    proven = {
+        record.subject for record in records if isinstance(record, EventRecord) and record.type is EventType.PROOF
+    }
+    assert proven == {"ams", "home"}
 
 
 async def _serve(settings: Settings) -> None:

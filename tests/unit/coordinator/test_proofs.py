@@ -49,11 +49,11 @@ def key(number: int) -> str:
     return f"{'A' * 41}{chr(66 + number)}A="
 
 
-def configured(directory: Path) -> Settings:
+def configured(directory: Path, anchors: int = 3) -> Settings:
     told: dict[str, Any] = document(directory)
     told["anchors"] = [{"url": "http://anchor.example/"}]
     told["place_anchors"] = [
-        {"name": f"a{n}", "place": PLACE, "address": f"192.0.2.{n + 1}", "public_key": key(n)} for n in range(3)
+        {"name": f"a{n}", "place": PLACE, "address": f"192.0.2.{n + 1}", "public_key": key(n)} for n in range(anchors)
     ]
     return Settings.model_validate(told)
 
@@ -72,14 +72,16 @@ def tunnel(code: str, inode: int = 7, state: TunnelState = TunnelState.UP) -> Tu
 
 
 class Stage:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, anchors: int = 3) -> None:
         self.said = Said()
         self.memory = Memory()
         self.now = NOW
         codes = [FLEET.primary.code, *(site.code for site in FLEET.remotes)]
         self.said.workers = {code: honest(code) for code in codes}
         self.said.tunnels = {code: tunnel(code) for code in codes}
-        self.proofs = Proofs(configured(directory), FLEET, self.said, self.memory.submit, actor_of(), lambda: self.now)
+        self.proofs = Proofs(
+            configured(directory, anchors), FLEET, self.said, self.memory.submit, actor_of(), lambda: self.now
+        )
 
     def results(self, code: str) -> dict[ProofKind, Result]:
         self.proofs.refresh()
@@ -139,6 +141,21 @@ async def test_each_failure_is_named_recorded_and_ends(tmp_path: Path) -> None:
         assert on.proofs.standings()["ams"].withheld is None
         on.said.workers["nyc"], on.said.tunnels["nyc"] = honest("nyc"), tunnel("nyc")
         assert on.proofs.standings()["nyc"].withheld is None
+
+
+async def test_one_anchor_proves_no_place_but_contradicts_one(tmp_path: Path) -> None:
+    on = Stage(tmp_path, anchors=1)
+    assert on.results("nyc")[ProofKind.PLACE] is Result.NOT_CONFIGURED
+    assert on.proofs.standings()["nyc"].withheld is None
+    near = Measured(AT, 5, 0, (RoundTrip("a0", 2_000, 15),))
+    on.said.workers["nyc"] = honest("nyc", measured=near)
+    assert on.results("nyc")[ProofKind.PLACE] is Result.FAILED
+    assert "place" in (on.proofs.standings()["nyc"].withheld or "")
+    for silence in (None, Measured(AT, 5, 0, ())):
+        on.said.workers["nyc"] = honest("nyc", measured=silence)
+        assert on.results("nyc")[ProofKind.PLACE] is Result.FAILED, "nobody is let off by silence"
+    on.said.workers["nyc"] = honest("nyc", measured=Measured(AT, 5, 0, (RoundTrip("a0", 900_000, 15),)))
+    assert on.results("nyc")[ProofKind.PLACE] is Result.NOT_CONFIGURED
 
 
 async def test_what_was_never_proven_does_not_corroborate(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ class Bench:
         config = RovConfig(vrp_file=self.vrps, window_rounds=10, dead_retry_s=1000)
         standings = Standings(
             self.directory / "rov.json",
-            dict.fromkeys(CODES, (4,)),
+            dict.fromkeys(CODES, frozenset({ADDRESS})),
             frozenset(one.name for one in BEACONS),
             utc_text(self.now()),
         )
@@ -242,6 +242,35 @@ async def test_what_is_in_force_survives_a_restart(tmp_path: Path) -> None:
     found = bench.start().in_force("ams")
     assert found is not None
     assert found.verdict == "INCONCLUSIVE"
+
+
+async def test_a_verdict_falls_with_the_last_round_that_it_rests_on(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, filtering("ams"))
+    assert await bench.measure("ams") == "FILTERING"
+    bench.time += timedelta(days=1)
+    again = bench.start()
+    await again.expire()
+    assert again.in_force("ams") == bench.measurement.in_force("ams"), "its rounds still count"
+    bench.time += timedelta(days=2)
+    before = len(bench.events)
+    await again.expire()
+    found = again.in_force("ams")
+    assert found is not None
+    assert (found.verdict, found.seq) == ("INCONCLUSIVE", before + 1)
+    fallen = [(one.type, one.subject) for one in bench.events[before:]]
+    assert fallen == [(EventType.VERDICT_CHANGE, "ams"), (EventType.VERDICT_CHANGE, "nyc")], "the witness's falls, too"
+    await again.expire()
+    assert len(bench.events) == before + 2, "once"
+
+
+async def test_a_verdict_is_of_the_addresses_that_it_was_measured_from(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, filtering("ams"))
+    await bench.measure("ams")
+    elsewhere = Standings(
+        tmp_path / "rov.json", {"ams": frozenset({"203.0.113.99"})}, frozenset({"alpha", "beta"}), utc_text(bench.now())
+    )
+    assert elsewhere.of("ams")[4].in_force.verdict is RovVerdict.INCONCLUSIVE
+    assert elsewhere.of("ams")[4].rounds == []
 
 
 async def test_require_withholds_from_remotes_that_do_not_filter(tmp_path: Path) -> None:
