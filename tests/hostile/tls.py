@@ -96,8 +96,8 @@ def contexts(directory: Path) -> dict[str, ssl.SSLContext]:
         name: server_context(one, directory, alpn=None if name in ("alpn-none", *plain) else _ALPN)
         for name, one in certificates.items()
     }
-    # Some 5 MB of them, as soon as the handshake is over (RFC 8446 section 4.6.1).
-    made["tls-tickets"].num_tickets = 20_000
+    # Some 100 kB of them, as soon as the handshake is over (RFC 8446 section 4.6.1).
+    made["tls-tickets"].num_tickets = 400
     return made
 
 
