@@ -21,7 +21,7 @@ context = ssl.create_default_context(cafile=authority)
 context.load_cert_chain(certificate, key)
 context.check_hostname = False
 for _ in range(int(calls)):
-    with context.wrap_socket(socket.create_connection(("127.0.0.1", int(port)), timeout=3)) as tls:
+    with context.wrap_socket(socket.create_connection(("127.0.0.1", int(port)), timeout=10)) as tls:
         tls.sendall(b"GET /healthz HTTP/1.1\\r\\nhost: x\\r\\nconnection: close\\r\\n\\r\\n")
         assert b" 200 " in tls.recv(100)
 print("answered")
