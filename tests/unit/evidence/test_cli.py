@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import update
 from typer.testing import CliRunner, Result
 
 from appliance.cli.context import Invocation
 from appliance.cli.evidence import app
+from appliance.evidence import EventRecord, EventType, EvidenceWriter, actor_of, utc_text
 from appliance.evidence.chain import START, Link, link
 from appliance.evidence.schema import RECORDS, writing_engine
+from appliance.model.observation import Outcome
+from tests.unit.evidence.samples import EPOCH, observation
 from tests.unit.evidence.stores import RECEIPTS
 
 
@@ -143,6 +148,36 @@ def test_verify_names_what_is_wrong(store: Path) -> None:
 def test_verify_trusts_the_key_that_it_is_given(pristine: Path) -> None:
     assert run(pristine, "verify", "--public-key", "00" * 32).exit_code == 1
     assert run(pristine, "verify", "--public-key", str(pristine.parent / "checkpoint.key.pub")).exit_code == 0
+
+
+def test_a_caller_is_who_asked_and_nobody_whom_a_target_names(tmp_path: Path) -> None:
+    store = tmp_path / "evidence.sqlite"
+    asyncio.run(_checks_for(store, "certificate alice", "certificate bob", "certificate alice", "certificate bob"))
+    assert listed(store, "--caller", "certificate bob") == [4, 2]
+    assert listed(store, "--caller", "certificate alice") == [3, 1]
+    newest = json.loads(done(store, "list", "--json", "--limit", "1", "--caller", "certificate alice"))["records"]
+    assert [each["seq"] for each in newest] == [3]
+    for form in ("jsonl", "csv"):
+        exported = done(store, "export", "--format", form, "--caller", "certificate bob")
+        assert "asked by certificate bob" in exported
+        assert "asked by certificate alice" not in exported
+
+
+async def _checks_for(store: Path, *callers: str) -> None:
+    writer = EvidenceWriter.open(store)
+    for caller in callers:
+        seen = ("caller", "certificate bob" if caller == "certificate alice" else "certificate alice")
+        check = EventRecord(
+            utc_text(EPOCH),
+            EventType.PERSPECTIVE_CHECK,
+            actor_of(),
+            subject="ams",
+            message=f"asked by {caller}",
+            facts=(("caller", caller),),
+            observation=msgspec.structs.replace(observation("ams", "a.example", Outcome.MATCH, EPOCH), seen=seen),
+        )
+        await writer.submit(check)
+    await writer.close()
 
 
 def test_backup_restore_and_prune_tell_what_they_did(store: Path, tmp_path: Path) -> None:
