@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from sqlalchemy import update
 from typer.testing import CliRunner, Result
 
+from appliance.cli.client import CannotAsk, Coordinator
 from appliance.cli.context import Invocation
 from appliance.cli.evidence import app
 from appliance.evidence import EventRecord, EventType, EvidenceWriter, actor_of, utc_text
@@ -178,6 +180,30 @@ async def _checks_for(store: Path, *callers: str) -> None:
         )
         await writer.submit(check)
     await writer.close()
+
+
+def test_prune_tells_that_mpicd_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.cli.evidence.copies._PRUNE_TIMEOUT_S", 0.2)
+    path = tmp_path / "operators.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent:
+        silent.bind(str(path))
+        silent.listen(1)
+        result = CliRunner().invoke(app, ["prune"], obj=Invocation(tmp_path / "none.toml", path))
+    assert isinstance(result.exception, CannotAsk)
+    assert "goes on" in str(result.exception)
+    assert "did not answer in time" in str(result.exception)
+
+
+def test_prune_waits_longer_than_any_other_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    def answering(_: Invocation, timeout_s: float = 30.0) -> Coordinator:
+        waited.append(timeout_s)
+        raise CannotAsk("not now")
+
+    monkeypatch.setattr(Invocation, "coordinator", answering)
+    CliRunner().invoke(app, ["prune"], obj=Invocation(tmp_path / "none.toml", None))
+    assert waited[0] >= 3600
 
 
 def test_backup_restore_and_prune_tell_what_they_did(store: Path, tmp_path: Path) -> None:
