@@ -14,6 +14,10 @@ class CannotAsk(ApplianceError):
     """The coordinator could not be asked, or answered that it cannot decide: exit code 2. The text says what to do next."""
 
 
+class NoAnswerInTime(CannotAsk):
+    """The coordinator did not answer within the time limit; it may still do what it was asked for."""
+
+
 class RequestRefused(CannotAsk):
     """The coordinator found the request itself wrong. `issues` are its lines, each naming a field."""
 
@@ -36,18 +40,18 @@ class Coordinator:
         )
 
     def get(self, path: str) -> dict[str, Any]:
-        """The JSON object at `path`. Raises `CannotAsk`."""
+        """The JSON object at `path`. Raises `CannotAsk`, of which `NoAnswerInTime` is one."""
         return self._object(self._send("GET", path, None))
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The JSON object that answers `body`. Raises `RequestRefused` for a 4xx, `CannotAsk` for the rest."""
+        """The JSON object that answers `body`. Raises `RequestRefused` for a 4xx, `NoAnswerInTime`, `CannotAsk` for the rest."""
         return self._object(self._send("POST", path, body))
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
         try:
             return self._client.request(method, path, json=body)
         except httpx.TimeoutException as error:
-            raise CannotAsk(f"{self._socket}: mpicd did not answer in time; see its journal") from error
+            raise NoAnswerInTime(f"{self._socket}: mpicd did not answer in time; see its journal") from error
         except httpx.TransportError as error:
             raise CannotAsk(
                 f"{self._socket}: {error}\nIs mpicd running, and are you in its operators' group? (systemctl status mpicd)"

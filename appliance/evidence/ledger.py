@@ -102,9 +102,15 @@ class Ledger:
         self.checkpointed_seq = checkpoint.statement.seq
 
     def add_segment(self, segment: Segment, boundary: Checkpoint) -> None:
-        """From now on the chain begins after `segment`, as `boundary` witnesses; its records may be deleted."""
+        """From now on the chain begins after `segment`, as `boundary` witnesses; its records may be deleted.
+
+        It must be of this chain, and begin where the store does.
+        """
         connection = self._connection or self._connect()
+        last = Link(segment.last_seq, segment.hash)
         try:
+            if base(connection).seq + 1 != segment.first_seq or link_at(connection, last.seq) != last:
+                raise EvidenceUnavailable(f"{segment.file}: is not the segment that the store would begin after")
             _replace_checkpoint(connection, boundary)
             connection.execute(insert(SEGMENTS).values(msgspec.structs.asdict(segment)))
             connection.commit()

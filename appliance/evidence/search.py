@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
+from appliance.errors import EvidenceUnavailable
 from appliance.evidence.index import subtree
 from appliance.evidence.reading import PAGE_ROWS
-from appliance.evidence.record import EventType
+from appliance.evidence.record import DecisionRecord, EventType, decode
 from appliance.evidence.schema import RECORDS
 
 
@@ -69,13 +71,21 @@ _INDEX = tuple(RECORDS.c[name] for name in Found.__slots__ if name != "record")
 def find(
     connection: Connection, wanted: Filter, *, newest_first: bool = False, limit: int | None = None, whole: bool = False
 ) -> Iterator[Found]:
-    """The rows that `wanted` asks for, by number. `whole`: with the records' bytes."""
-    query = select(*_INDEX, RECORDS.c.record) if whole else select(*_INDEX)
-    query = (
-        query.where(*_conditions(wanted)).order_by(RECORDS.c.seq.desc() if newest_first else RECORDS.c.seq).limit(limit)
-    )
-    for row in connection.execution_options(yield_per=PAGE_ROWS).execute(query):
-        yield Found(**row._mapping)
+    """The rows that `wanted` asks for, by number. `whole`: with the records' bytes.
+
+    Raises `EvidenceUnavailable` where it must be known who asked, and the record cannot be parsed.
+    """
+    query = select(*_INDEX, RECORDS.c.record) if whole or wanted.caller is not None else select(*_INDEX)
+    query = query.where(*_conditions(wanted)).order_by(RECORDS.c.seq.desc() if newest_first else RECORDS.c.seq)
+    if wanted.caller is None:
+        query = query.limit(limit)
+    rows = connection.execution_options(yield_per=PAGE_ROWS).execute(query)
+    found = (Found(**row._mapping) for row in rows)
+    if wanted.caller is None:
+        yield from found
+    else:
+        own = islice((each for each in found if _caller_of(each) == wanted.caller), limit)
+        yield from own if whole else (replace(each, record=b"") for each in own)
 
 
 def _conditions(wanted: Filter) -> Iterator[ColumnElement[bool]]:
@@ -92,7 +102,7 @@ def _conditions(wanted: Filter) -> Iterator[ColumnElement[bool]]:
     if wanted.upto is not None:
         yield columns.seq <= wanted.upto
     if wanted.caller is not None:
-        yield _asked_by(wanted.caller)
+        yield _names_caller(wanted.caller)
     if wanted.kind == "event":
         yield columns.kind != "decision"
     if wanted.perspective is not None:
@@ -111,10 +121,25 @@ def _conditions(wanted: Filter) -> Iterator[ColumnElement[bool]]:
     yield from (columns[name] == value for name, value in equal.items() if value is not None)
 
 
-def _asked_by(caller: str) -> ColumnElement[bool]:
-    """In canonical JSON (RFC 8785) a member has one spelling, and no text can contain it: its quotes would be escaped."""
+def _names_caller(caller: str) -> ColumnElement[bool]:
+    """Rows in which `caller` may be who asked, cheaply: in canonical JSON (RFC 8785) a member has one spelling. Who asked
+    is told by `_caller_of` alone, since any other array or member, what a target sent too, can have the same bytes."""
     name = msgspec.json.encode(caller)
     kind, record = RECORDS.c.kind, RECORDS.c.record
     decided = and_(kind == "decision", func.instr(record, b'"caller":' + name) > 0)
     checked = and_(kind == EventType.PERSPECTIVE_CHECK.value, func.instr(record, b'["caller",' + name + b"]") > 0)
     return or_(decided, checked)
+
+
+def _caller_of(found: Found) -> str | None:
+    """Who asked for the decision or for the check of one perspective; None for anything else."""
+    try:
+        record = decode(found.record)
+    except msgspec.DecodeError as error:
+        raise EvidenceUnavailable(f"record {found.seq}: cannot be parsed: {error}") from error
+    if isinstance(record, DecisionRecord):
+        return record.request.caller
+    if record.type is not EventType.PERSPECTIVE_CHECK:
+        return None
+    callers = [value for name, value in record.facts if name == "caller"]
+    return callers[0] if len(callers) == 1 else None

@@ -48,11 +48,12 @@ Job = Callable[[], None]
 class EvidenceWriter:
     """The only way into the store. `open` it, `submit` from one event loop, `close` it.
 
-    `failure`: why the last commit failed, None after one that succeeded.
+    `failure`: why the last commit failed, None after one that succeeded. `pruning`: held by the one call that archives.
     """
 
     def __init__(self, ledger: Ledger, checkpointing: Checkpointing | None, announcer: Announcer | None) -> None:
         self.failure: str | None = None
+        self.pruning = asyncio.Lock()
         self._ledger = ledger
         self._checkpointing = checkpointing
         self._announcer = announcer

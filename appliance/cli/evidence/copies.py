@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from appliance.cli.client import NoAnswerInTime
 from appliance.cli.context import Invocation, Json, console, print_json
 from appliance.cli.evidence.options import Store, moment, store_of
 from appliance.evidence.actor import actor_of
@@ -16,11 +17,13 @@ from appliance.evidence.backup import back_up
 from appliance.evidence.backup import restore as put_back
 from appliance.evidence.checkpoint import KEY_NAME, CheckpointKey
 from appliance.evidence.checkpointing import Checkpointing
-from appliance.evidence.ledger import Segment
 from appliance.evidence.record import utc_text
 from appliance.evidence.retention import archive_of, latest_cut, segment_object
 from appliance.evidence.retention import prune as prune_store
 from appliance.evidence.writer import EvidenceWriter
+
+# Copying, verifying and deleting a million records takes minutes on a good disk; some have bad disks and many records.
+_PRUNE_TIMEOUT_S = 3600.0
 
 
 def backup(
@@ -69,15 +72,12 @@ def prune(
     """Move old records to an archived segment, which is verified before anything is deleted.
 
     Never those of the last 398 + 200 days + 2 years (BR 5.4.3). Segments are in the directory `archive` beside the store;
-    the file may then be moved elsewhere. mpicd does it; where none runs, name the store with --store.
+    the file may then be moved elsewhere. mpicd does it, to the end even where this command is ended before; where none runs,
+    name the store with --store.
     """
     now = datetime.now(UTC)
     cut = latest_cut(now) if before is None else moment(before, "--before")
-    if store is None:
-        invocation: Invocation = context.obj
-        segment = invocation.coordinator().post("/evidence/prune", {"before": utc_text(cut)})
-    else:
-        segment = segment_object(asyncio.run(_prune(store, cut, now)))
+    segment = _pruned_by_mpicd(context.obj, cut) if store is None else asyncio.run(_prune(store, cut, now))
     if json:
         print_json(segment)
     elif segment["file"] is None:
@@ -86,10 +86,21 @@ def prune(
         console().print(f"records {segment['first_seq']} to {segment['last_seq']} are now in {segment['file']}")
 
 
-async def _prune(store: Path, cut: datetime, now: datetime) -> Segment | None:
+def _pruned_by_mpicd(invocation: Invocation, cut: datetime) -> dict[str, Any]:
+    try:
+        return invocation.coordinator(_PRUNE_TIMEOUT_S).post("/evidence/prune", {"before": utc_text(cut)})
+    except NoAnswerInTime as error:
+        raise NoAnswerInTime(
+            f"mpicd goes on archiving: `mpicctl evidence list --kind prune` has an event once the segment is verified;"
+            f" asking again waits for it\n{error}"
+        ) from error
+
+
+async def _prune(store: Path, cut: datetime, now: datetime) -> dict[str, Any]:
     key = CheckpointKey.load_or_make(store.with_name(KEY_NAME))
     writer = EvidenceWriter.open(store, Checkpointing(key))
     try:
-        return await prune_store(writer, store, archive_of(store), key, actor_of(), before=cut, now=now)
+        segment = await prune_store(writer, store, archive_of(store), key, actor_of(), before=cut, now=now)
     finally:
         await writer.close()
+    return segment_object(segment)

@@ -9,16 +9,19 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from sqlalchemy import update
 
 from appliance.api import own_evidence
 from appliance.evidence.actor import actor_of
 from appliance.evidence.record import DecisionRecord, EventRecord, EventType, utc_text
+from appliance.evidence.schema import RECORDS, writing_engine
 from appliance.evidence.writer import EvidenceWriter
+from appliance.model.observation import Outcome
 from tests.unit.api.authority import Authority
 from tests.unit.api.listeners import add, add_client, api, free_port, mutual_tls, revoke_client
 from tests.unit.api.serving import Serving, serving
 from tests.unit.coordinator.workers import NOW
-from tests.unit.evidence.samples import decision
+from tests.unit.evidence.samples import decision, observation
 
 
 def checked(caller: str, number: int) -> EventRecord:
@@ -84,6 +87,36 @@ async def test_partners_see_their_own_checks_alone(tmp_path: Path) -> None:
             assert (await partner.get("/evidence", params={"after": 1})).json()["records"][0]["seq"] == 4
             await revoke_client(on, "partner")
             assert (await partner.get("/evidence")).status_code == 403
+
+
+async def test_what_a_target_sent_passes_for_no_caller(tmp_path: Path) -> None:
+    """Strings that a target sent stand in arrays, and an array of two may be spelled as a fact is."""
+    port = free_port()
+    async with (
+        serving(tmp_path, api=api(tmp_path, port=port, authentication="api-key")) as on,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client,
+    ):
+        client.headers["x-api-key"] = (await add(on, "bob"))["key"]
+        seen = observation("ams", "bob.example", Outcome.MATCH, NOW)
+        seen = msgspec.structs.replace(seen, seen=("caller", "api-key bob"))
+        others = msgspec.structs.replace(checked("api-key alice", 1), observation=seen)
+        own = msgspec.structs.replace(checked("api-key bob", 2), observation=seen)
+        nobodys = msgspec.structs.replace(own, facts=(*own.facts, ("caller", "api-key alice")))
+        await keep(on, others, own, nobodys, decided("api-key bob", 3))
+        assert await numbers(client) == [2, 4]
+
+
+async def test_a_damaged_record_is_shown_to_nobody(tmp_path: Path) -> None:
+    port = free_port()
+    async with (
+        serving(tmp_path, api=api(tmp_path, port=port, authentication="api-key")) as on,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client,
+    ):
+        client.headers["x-api-key"] = (await add(on, "bob"))["key"]
+        await keep(on, checked("api-key bob", 1))
+        with writing_engine(on.settings.database).begin() as connection:
+            connection.execute(update(RECORDS).values(record=b'["caller","api-key bob"]'))
+        assert (await client.get("/evidence")).status_code == 503
 
 
 async def test_a_ca_sees_its_decisions(tmp_path: Path) -> None:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import update
 from typer.testing import CliRunner, Result
 
+from appliance.cli.client import CannotAsk, Coordinator
 from appliance.cli.context import Invocation
 from appliance.cli.evidence import app
+from appliance.evidence import EventRecord, EventType, EvidenceWriter, actor_of, utc_text
 from appliance.evidence.chain import START, Link, link
 from appliance.evidence.schema import RECORDS, writing_engine
+from appliance.model.observation import Outcome
+from tests.unit.evidence.samples import EPOCH, observation
 from tests.unit.evidence.stores import RECEIPTS
 
 
@@ -143,6 +150,60 @@ def test_verify_names_what_is_wrong(store: Path) -> None:
 def test_verify_trusts_the_key_that_it_is_given(pristine: Path) -> None:
     assert run(pristine, "verify", "--public-key", "00" * 32).exit_code == 1
     assert run(pristine, "verify", "--public-key", str(pristine.parent / "checkpoint.key.pub")).exit_code == 0
+
+
+def test_a_caller_is_who_asked_and_nobody_whom_a_target_names(tmp_path: Path) -> None:
+    store = tmp_path / "evidence.sqlite"
+    asyncio.run(_checks_for(store, "certificate alice", "certificate bob", "certificate alice", "certificate bob"))
+    assert listed(store, "--caller", "certificate bob") == [4, 2]
+    assert listed(store, "--caller", "certificate alice") == [3, 1]
+    newest = json.loads(done(store, "list", "--json", "--limit", "1", "--caller", "certificate alice"))["records"]
+    assert [each["seq"] for each in newest] == [3]
+    for form in ("jsonl", "csv"):
+        exported = done(store, "export", "--format", form, "--caller", "certificate bob")
+        assert "asked by certificate bob" in exported
+        assert "asked by certificate alice" not in exported
+
+
+async def _checks_for(store: Path, *callers: str) -> None:
+    writer = EvidenceWriter.open(store)
+    for caller in callers:
+        seen = ("caller", "certificate bob" if caller == "certificate alice" else "certificate alice")
+        check = EventRecord(
+            utc_text(EPOCH),
+            EventType.PERSPECTIVE_CHECK,
+            actor_of(),
+            subject="ams",
+            message=f"asked by {caller}",
+            facts=(("caller", caller),),
+            observation=msgspec.structs.replace(observation("ams", "a.example", Outcome.MATCH, EPOCH), seen=seen),
+        )
+        await writer.submit(check)
+    await writer.close()
+
+
+def test_prune_tells_that_mpicd_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.cli.evidence.copies._PRUNE_TIMEOUT_S", 0.2)
+    path = tmp_path / "operators.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent:
+        silent.bind(str(path))
+        silent.listen(1)
+        result = CliRunner().invoke(app, ["prune"], obj=Invocation(tmp_path / "none.toml", path))
+    assert isinstance(result.exception, CannotAsk)
+    assert "goes on" in str(result.exception)
+    assert "did not answer in time" in str(result.exception)
+
+
+def test_prune_waits_longer_than_any_other_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    def answering(_: Invocation, timeout_s: float = 30.0) -> Coordinator:
+        waited.append(timeout_s)
+        raise CannotAsk("not now")
+
+    monkeypatch.setattr(Invocation, "coordinator", answering)
+    CliRunner().invoke(app, ["prune"], obj=Invocation(tmp_path / "none.toml", None))
+    assert waited[0] >= 3600
 
 
 def test_backup_restore_and_prune_tell_what_they_did(store: Path, tmp_path: Path) -> None:
