@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
 
@@ -12,8 +12,8 @@ from tests.lab import topology
 from tests.lab.capture import Capture
 from tests.lab.places import ECHO_PORT, router_of
 
-_SITES = (topology.PRIMARY, *topology.EGRESSES)
-_CODES: dict[IPv4Address | IPv6Address, str] = {site.address.v4: site.code for site in _SITES}
+_ADDRESSES = {site.code: site.address.v4 for site in (topology.PRIMARY, *topology.EGRESSES)}
+_CODES: dict[IPv4Address | IPv6Address, str] = {address: code for code, address in _ADDRESSES.items()}
 
 
 class Echoes:
@@ -37,20 +37,25 @@ class Echoes:
     ) -> None:
         self._stack.close()
 
-    def answered(self) -> set[tuple[str, str]]:
-        """Codes of who asked, from its own egress address, and of the node that signed that very question, so far."""
-        return {(asker, code) for code in self._keys for asker in self._askers(code)}
+    def asked(self) -> set[tuple[str, str]]:
+        """Codes of who asked, from its own egress address, and of the node, so far."""
+        return {(asker, code) for code in self._keys for asker in self._nonces(code).values()}
 
-    def _askers(self, code: str) -> set[str]:
-        node = next(address for address, one in _CODES.items() if one == code)
-        asked: dict[bytes, str] = {}
-        found = set()
+    def answered(self) -> set[tuple[str, str]]:
+        """The same, where the node signed that very question."""
+        return {(asker, code) for code in self._keys for asker in self._answered(code)}
+
+    def _nonces(self, code: str) -> dict[bytes, str]:
+        return {
+            nonce_of(packet.payload) or b"": _CODES[packet.src]
+            for packet in self._captures[code].packets()
+            if packet.dst == _ADDRESSES[code] and packet.dport == ECHO_PORT and packet.src in _CODES
+        }
+
+    def _answered(self, code: str) -> Iterator[str]:
+        asked = self._nonces(code)
         for packet in self._captures[code].packets():
-            nonce = nonce_of(packet.payload) or b""
-            if packet.dst == node and packet.dport == ECHO_PORT and packet.src in _CODES:
-                asked[nonce] = _CODES[packet.src]
-            asker = asked.get(nonce)
-            came_back = packet.src == node and packet.sport == ECHO_PORT and _CODES.get(packet.dst) == asker
+            asker = asked.get(nonce_of(packet.payload) or b"")
+            came_back = packet.src == _ADDRESSES[code] and packet.sport == ECHO_PORT and _CODES.get(packet.dst) == asker
             if asker is not None and came_back and is_signed(packet.payload, self._keys[code]):
-                found.add(asker)
-        return found
+                yield asker

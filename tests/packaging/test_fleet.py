@@ -112,14 +112,10 @@ def test_site_makes_it_all_from_zero(fleet: Fleet) -> None:
 
 
 def test_every_place_is_proven_by_echoes_that_the_internet_sees(installed: Fleet) -> None:
-    keys = installed.echo_keys()
-    assert len(set(keys.values())) == len(installed.codes)
-    askers = {topology.PRIMARY.code, *installed.codes}
-    every = {(asker, code) for asker in askers for code in installed.codes if asker != code}
-    with Echoes(keys) as echoes:
-        wait_until(lambda: echoes.answered() == every, 60, "each asks every other node, and has it signed", 1.0)
+    assert len(set(installed.echo_keys().values())) == len(installed.codes)
+    _each_asks(installed, installed.codes)
     installed.wait_for_places(installed.codes)
-    for code in askers:
+    for code in (topology.PRIMARY.code, *installed.codes):
         told = json.loads(installed.box.run("mpicctl", "proof", code, "--json"))
         (place,) = (proof for proof in told["proofs"] if proof["kind"] == "place")
         assert (told["withheld"], place["result"]) == (None, "valid"), told
@@ -206,6 +202,7 @@ def test_a_key_is_rotated_without_a_lost_check(installed: Fleet) -> None:
     told = installed.nodes["ams"].run("wg", "show", "wg-mpic", "peers").split()
     assert told == [after]
     installed.wait_for_places(installed.codes)
+    _each_asks(installed, ["nyc"])
 
 
 def test_an_upgrade_keeps_the_quorum(installed: Fleet, debs: dict[str, Path]) -> None:
@@ -240,6 +237,9 @@ def test_an_egress_node_is_removed_and_added(installed: Fleet) -> None:
     _done(installed.control.play("remove-egress", inventory))
     installed.wait_for_quorum("5/5")
     installed.wait_for_places(left, left)
+    with Echoes(before) as echoes:
+        wait_until(lambda: {asker for asker, _ in echoes.answered()} >= set(left), 60, "all have asked", 1.0)
+    assert "syd" not in {code for pair in echoes.asked() for code in pair}
     assert _feed_timer(installed) == ("inactive", "")
     assert "syd" not in installed.box.run("sh", "-c", "ip netns list; ls /etc/mpic/keys; systemctl list-units 'mpic*'")
     gone = installed.nodes["syd"]
@@ -253,6 +253,7 @@ def test_an_egress_node_is_removed_and_added(installed: Fleet) -> None:
     _done(installed.control.play("add-egress", inventory))
     installed.wait_for_quorum("6/6")
     assert installed.echo_keys()["syd"] != before["syd"]
+    _each_asks(installed, ["syd"])
     installed.wait_for_places([code for code in installed.codes if code != "nyc"])
     assert _silent(["nyc", "syd"]) == ["nyc"]
     assert str(ECHO_PORT) not in installed.nodes["nyc"].run("nft", "list", "table", "inet", "mpic_egress")
@@ -287,6 +288,15 @@ def _is_stopped(fleet: Fleet, played: Played, rule: str) -> None:
     for name, node in fleet.nodes.items():
         assert node.call("test", "-e", "/etc/mpic").returncode == 1, name
         assert node.call("test", "-e", "/etc/apt/sources.list.d/mpic.sources").returncode == 1, name
+
+
+def _each_asks(fleet: Fleet, codes: list[str]) -> None:
+    """Returns once the Internet saw every other perspective ask the mpic-echo of these nodes, and each sign it."""
+    askers = (topology.PRIMARY.code, *fleet.codes)
+    every = {(asker, code) for asker in askers for code in codes if asker != code}
+    keys = fleet.echo_keys()
+    with Echoes({code: keys[code] for code in codes}) as echoes:
+        wait_until(lambda: echoes.answered() == every, 60, "each asks every other node, and has it signed", 1.0)
 
 
 def _silent(codes: list[str]) -> list[str]:
