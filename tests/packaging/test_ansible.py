@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -32,10 +35,11 @@ _FRANKFURT = {"city": "Frankfurt", "country": "DE", "latitude": 50.11, "longitud
 _ANCHOR = {"name": "fra", "address": "203.0.113.7", "public_key": f"{'A' * 43}=", "place": _FRANKFURT}
 
 
-def ansible(tmp_path: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+def ansible(tmp_path: Path, *argv: str, first_in_path: Path | None = None) -> subprocess.CompletedProcess[str]:
     bin_directory = Path(sys.executable).parent
+    before = "" if first_in_path is None else f"{first_in_path}:"
     environment = {
-        "PATH": f"{bin_directory}:{os.environ['PATH']}",
+        "PATH": f"{before}{bin_directory}:{os.environ['PATH']}",
         "HOME": str(tmp_path),
         "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
         "LC_ALL": "C.UTF-8",
@@ -274,6 +278,7 @@ def test_what_the_roles_write_is_what_the_programs_read(tmp_path: Path, inventor
         hosts["appliance_rov"] = {"policy": "record", "schedule": False}
         hosts["appliance_vrp_url"] = "https://validator.ca.example/vrps.json"
         hosts["appliance_feed_ca"] = "files/validator.pem"
+        hosts["appliance_brought"] = {"results": [{"item": "files/validator.pem", "checksum": "c0ffee"}]}
         hosts["appliance_public_keys"] = [
             {"code": code, "slot": "first", "public_key": KeyPair.make().public} for code in inventory["mpic_egresses"]
         ]
@@ -285,6 +290,7 @@ def test_what_the_roles_write_is_what_the_programs_read(tmp_path: Path, inventor
     argv = ["ansible-playbook", str(tmp_path / "render.yml"), "-i", str(file), "-e", extra]
     done = ansible(tmp_path, *argv)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "\n# validator.pem: c0ffee\n" in (tmp_path / "appliance-1.toml").read_text()
     settings = load(tmp_path / "appliance-1.toml")
     assert shortfalls(fleet_from(settings), DAY_OF_LAST_ROW) == []
     (anchor,) = settings.place_anchors
@@ -311,6 +317,88 @@ def test_what_the_roles_write_is_what_the_programs_read(tmp_path: Path, inventor
         assert [(peer.public_key, peer.addresses) for peer in node.interfaces[0].peers] == wanted
     again = ansible(tmp_path, *argv)
     assert "changed=1" not in again.stdout
+
+
+# The role's own comparison, between a write that can be broken off and a restart that stands for the handlers'.
+_BROKEN_OFF = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - ansible.builtin.copy:
+        dest: "{{ appliance_configuration }}"
+        content: "{{ written }}"
+      notify: Restart the appliance
+    - ansible.builtin.fail:
+      when: broken_off | bool
+    - ansible.builtin.include_tasks: "{{ roles }}/appliance/tasks/compare.yml"
+  handlers:
+    - name: Restart the appliance
+      ansible.builtin.shell: sha256sum {{ appliance_configuration }} >{{ running }}
+"""
+_MPICCTL = """#!/bin/sh
+[ "$*" = "status --json" ] && [ -s {running} ] || exit 2
+read -r hash _ <{running}
+echo "{{\\"configuration_sha256\\": \\"$hash\\"}}"
+exit 1
+"""
+
+
+def test_what_was_broken_off_is_restarted_by_the_next_run(tmp_path: Path) -> None:
+    (tmp_path / "play.yml").write_text(_BROKEN_OFF)
+    running, command = tmp_path / "running", tmp_path / "bin" / "mpicctl"
+    command.parent.mkdir()
+    command.write_text(_MPICCTL.format(running=running))
+    command.chmod(0o755)
+
+    def play(written: str, *options: str, broken_off: bool = False) -> int:
+        """How much is changed; what is broken off counts as well."""
+        variables = {
+            "appliance_configuration": str(tmp_path / "appliance.toml"),
+            "running": str(running),
+            "roles": str(ANSIBLE / "roles"),
+            "written": written,
+            "broken_off": broken_off,
+            "ansible_python_interpreter": sys.executable,
+        }
+        argv = [
+            "ansible-playbook",
+            str(tmp_path / "play.yml"),
+            "-i",
+            "localhost,",
+            "-e",
+            json.dumps(variables),
+            *options,
+        ]
+        done = ansible(tmp_path, *argv, first_in_path=command.parent)
+        assert (done.returncode != 0) == broken_off, done.stdout + done.stderr
+        found = re.search(r"changed=([0-9]+)", done.stdout)
+        assert found is not None, done.stdout + done.stderr
+        return int(found[1])
+
+    def runs(written: str) -> bool:
+        return running.read_text().split()[0] == hashlib.sha256(written.encode()).hexdigest()
+
+    running.write_text("0" * 64 + "  -")
+    content = "changed = 1"
+    play(content, broken_off=True)
+    assert play(content, "--check") > 0
+    assert not runs(content)
+    assert play(content) > 0
+    assert runs(content)
+    assert play(content) == play(content, "--check") == 0
+
+
+def test_the_coordinator_is_restarted_last_for_what_it_runs_with_stands_for_all() -> None:
+    handlers = yaml.safe_load((ANSIBLE / "roles/appliance/handlers/main.yml").read_text())
+    restarted = [handler["ansible.builtin.systemd_service"].get("name") for handler in handlers]
+    assert all(handler["listen"] == "Restart the appliance" for handler in handlers)
+    assert restarted[0] is None, "systemd reads the units that are made from the configuration first"
+    assert restarted.index("mpicd.service") == len(restarted) - 1
+    for role in ("appliance", "egress"):
+        tasks = yaml.safe_load((ANSIBLE / "roles" / role / "tasks/main.yml").read_text())
+        order = [task.get("ansible.builtin.include_tasks", task.get("ansible.builtin.meta")) for task in tasks]
+        assert order.index("compare.yml") == order.index("flush_handlers") - 1
 
 
 @pytest.mark.parametrize("name", _PLAYBOOKS)
