@@ -41,9 +41,9 @@ class Front:
         self._settings = settings
         self._evidence = evidence
         self._now = now
-        register = Register(settings.coordinator_directory / "callers.json")
-        self._desk = Desk(register, evidence, now, codes)
-        self._gate = Gate(register, settings.api.caller, self._note, refusals)
+        self._register = Register(settings.coordinator_directory / "callers.json")
+        self._desk = Desk(self._register, evidence, now, codes)
+        self._gate = Gate(self._register, settings.api.caller, self._note, refusals)
         connections = settings.api.concurrent_requests + _SPARE_CONNECTIONS
         # Strangers who hold connections on TCP must not keep the CA off its socket.
         self._unix, self._tcp = HttpServer(connections), HttpServer(connections)
@@ -63,6 +63,11 @@ class Front:
         """Accepts nobody more, and finishes what was accepted."""
         await self._tcp.stop(within_s)
         await self._unix.stop(within_s)
+        try:
+            # What a full disk did not take of a revocation, it may take by now.
+            self._register.save()
+        except OSError as error:
+            _log.error("a revocation is not on disk, so that a restart undoes it: %s", error)
 
     def _note(self, refusal: Refusal) -> None:
         _log.warning("refused %s: %s", refusal.address, refusal.reason)

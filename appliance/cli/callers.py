@@ -79,13 +79,19 @@ def list_clients(context: typer.Context, json: Json = False) -> None:
 
 @apikeys.command("revoke")
 def revoke_key(context: typer.Context, name: Name) -> None:
-    """End what this API key may do, at once."""
+    """End what this API key may do, at once.
+
+    Exit code 0: it is revoked. 2: where the output says that it is in force but not yet on disk or on record, run this again.
+    """
     _coordinator(context).post("/callers/revoke", {"kind": "api-key", "name": name})
 
 
 @clients.command("revoke")
 def revoke_client(context: typer.Context, name: Name) -> None:
-    """End what this client certificate may do, at once."""
+    """End what this client certificate may do, at once.
+
+    Exit code 0: it is revoked. 2: where the output says that it is in force but not yet on disk or on record, run this again.
+    """
     _coordinator(context).post("/callers/revoke", {"kind": "certificate", "name": name})
 
 

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -17,7 +17,7 @@ from appliance.cli.drain import Code
 from appliance.config import load
 from appliance.errors import UNDECODABLE, ApplianceError
 from appliance.ipc.framing import HEADER_BYTES, encode
-from appliance.model.keys import KeyAnswer, KeyRequest, KeyState, Step
+from appliance.model.keys import KeyAnswer, KeyRequest, KeyState
 
 _ANSWER_S = 30.0
 _IDLE_S = 60.0
@@ -26,6 +26,7 @@ _POLL_S = 0.2
 # Longer than the tunnel daemon and the worker need to tell of a change.
 _STEADY_LOOKS = 10
 _MAX_ANSWER_BYTES = 1 << 16
+_RETIRE_DUE = 3
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,17 +43,24 @@ def prepare(context: typer.Context, code: Code, json: Json = False) -> None:
     """Make the key of the idle slot, and show what the egress node needs: its public half and its inner addresses.
 
     Add them to the egress node's file as a further peer, and run `mpic-egress apply` there. Once more, it shows the same.
-    Exit code 0: it is there. 1: refused. 2: could not be asked.
+    Exit code 0: it is there. 1: refused. 2: could not be asked, or it is not on record; run it again. 3: the new key is in use,
+    and what is left to do is to retire the former.
     """
-    _step(context, "prepare", code, json)
+    _step(context, KeyRequest("prepare", code), json)
 
 
 @app.command("activate")
-def activate(context: typer.Context, code: Code, json: Json = False) -> None:
+def activate(
+    context: typer.Context,
+    code: Code,
+    former: Annotated[bool, typer.Option("--former", help="Go back to the key that was in use before.")] = False,
+    json: Json = False,
+) -> None:
     """Change over to the key of the idle slot: drain, wait for the checks under way, change, wait for health, undrain.
 
-    Where the egress node does not answer with the new key, all is as before. Exit code 0: it is in use. 1: refused, or it did not
-    work. 2: could not be asked.
+    Where the egress node does not answer with the new key, all is as before. Once more, it only waits for health: without --former
+    it never changes back. Exit code 0: it is in use. 1: refused, or it did not work. 2: could not be asked, or it is not on record;
+    run it again.
     """
     coordinator = context.obj.coordinator()
     try:
@@ -67,8 +75,11 @@ def activate(context: typer.Context, code: Code, json: Json = False) -> None:
             f"{code}: checks are still under way",
             looks=1,
         )
-        _step(context, "activate", code, json)
-        _wait(lambda: _is_healthy(coordinator, code), _READY_S, f"{code}: not healthy with the new key", _STEADY_LOOKS)
+        _step(context, KeyRequest("activate", code, former), json)
+        failure = (
+            f"{code}: it is changed over (run this again to wait on, or with --former to go back), but not healthy"
+        )
+        _wait(lambda: _is_healthy(coordinator, code), _READY_S, failure, _STEADY_LOOKS)
     except StepRefused as error:
         print(str(error))
         raise typer.Exit(1) from error
@@ -81,22 +92,27 @@ def activate(context: typer.Context, code: Code, json: Json = False) -> None:
 def retire(context: typer.Context, code: Code, json: Json = False) -> None:
     """Remove the key that is not in use; then take its peer out of the egress node's file, and apply it there.
 
-    Exit code 0: it is gone. 1: refused. 2: could not be asked.
+    Exit code 0: it is gone. 1: refused. 2: could not be asked, or it is not on record; run it again.
     """
-    _step(context, "retire", code, json)
+    _step(context, KeyRequest("retire", code), json)
 
 
-def _step(context: typer.Context, step: Step, code: str, json: bool) -> None:
+def _step(context: typer.Context, request: KeyRequest, json: bool) -> None:
     invocation: Invocation = context.obj
-    answer = _ask(load(invocation.config).tunnel_control, KeyRequest(step, code))
+    answer = _ask(load(invocation.config).tunnel_control, request)
     if answer.state is None:
-        if step == "activate":
+        if request.step == "activate":
             raise StepRefused(answer.error)
         print(answer.error)
-        raise typer.Exit(1)
+        raise typer.Exit(_RETIRE_DUE if answer.retire_due else 1)
     state = answer.state
-    told = {"perspective": code, "step": step, "slot": state.slot, "public_key": state.public_key}
-    invocation.coordinator().post("/key-rotation", told)
+    told = {"perspective": state.perspective, "step": request.step, "slot": state.slot, "public_key": state.public_key}
+    try:
+        invocation.coordinator().post("/key-rotation", told)
+    except CannotAsk as error:
+        raise CannotAsk(
+            f"{state.perspective}: {request.step} is done, but not on record; run it again\n{error}"
+        ) from error
     if json:
         print_json(msgspec.to_builtins(state))
     else:

@@ -29,6 +29,12 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644, durable: 
         _sync_directory(path.parent)
 
 
+def remove_durably(path: Path) -> None:
+    """Removes the file, and a power cut does not bring it back; none there is fine."""
+    path.unlink(missing_ok=True)
+    _sync_directory(path.parent)
+
+
 def _sync_directory(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

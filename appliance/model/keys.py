@@ -9,11 +9,12 @@ import msgspec
 Step = Literal["prepare", "activate", "retire"]
 
 
-class KeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One step of a rotation."""
+class KeyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One step of a rotation. `former`: with `activate`, back to the key that was in use before."""
 
     step: Step
     perspective: str
+    former: bool = False
 
 
 class KeyState(msgspec.Struct, frozen=True):
@@ -31,7 +32,11 @@ class KeyState(msgspec.Struct, frozen=True):
 
 
 class KeyAnswer(msgspec.Struct, frozen=True):
-    """`state`: of the slot that the step was about; None where it was refused, and `error` says why."""
+    """`state`: of the slot that the step was about; None where it was refused, and `error` says why.
+
+    `retire_due`: it was refused because the former key is still there.
+    """
 
     state: KeyState | None = None
     error: str = ""
+    retire_due: bool = False

@@ -16,7 +16,7 @@ from appliance.errors import UNDECODABLE, ApplianceError
 from appliance.ipc.framing import HEADER_BYTES, encode
 from appliance.ipc.protocol import peer_uid
 from appliance.model.keys import KeyAnswer, KeyRequest, KeyState
-from appliance.tunnels.rotation import Rotation
+from appliance.tunnels.rotation import RetireDue, Rotation
 
 _log = logging.getLogger(__name__)
 _MAX_REQUEST_BYTES = 4096
@@ -63,7 +63,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ro
         state = await _step(request, rotation)
     except (ApplianceError, OSError) as error:
         _log.warning("user %d: keys %s %s: %s", uid, request.step, request.perspective, error)
-        return KeyAnswer(error=str(error))
+        return KeyAnswer(error=str(error), retire_due=isinstance(error, RetireDue))
     _log.info("user %d: keys %s %s: slot %s, %s", uid, request.step, request.perspective, state.slot, state.public_key)
     return KeyAnswer(state)
 
@@ -73,7 +73,7 @@ async def _step(request: KeyRequest, rotation: Rotation) -> KeyState:
         case "prepare":
             return await rotation.prepare(request.perspective)
         case "activate":
-            return await rotation.activate(request.perspective)
+            return await rotation.activate(request.perspective, former=request.former)
         case "retire":
             return await rotation.retire(request.perspective)
 

@@ -1,7 +1,7 @@
 """Private and preshared keys, in files that only root may read: one of two slots is active, the other idle.
 
 The first slot's files are the configured ones; the second's have `.second` after their names. `.slot` after the private key
-file's name tells which is active.
+file's name tells which is active, and whether what lies in the idle one was in use: such a key is only to be removed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pathlib import Path
 from appliance.config import Settings, WireGuardConfig
 from appliance.config.schema import IpInterface
 from appliance.errors import ApplianceError, ConfigError
+
+_WAS_IN_USE = " was in use"
 
 
 class Slot(StrEnum):
@@ -70,23 +72,44 @@ def read_keys(settings: Settings, config_file: Path) -> dict[str, Keys]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class SlotNote:
+    """The slot in use; `former`: the keys that lie in the other were in use before."""
+
+    active: Slot
+    former: bool = False
+
+    @property
+    def text(self) -> str:
+        """The file's content."""
+        return f"{self.active}\n" + (f"{self.active.other}{_WAS_IN_USE}\n" if self.former else "")
+
+
 def active_slot(config: WireGuardConfig) -> Slot:
     """The slot in use. Raises `BadKeyFile`."""
-    path = slot_note(config)
+    return slot_note(config).active
+
+
+def slot_note(config: WireGuardConfig) -> SlotNote:
+    """What is noted of the slots; the first is in use where nothing is. Raises `BadKeyFile`."""
+    path = slot_note_file(config)
     try:
         text = path.read_text(encoding="ascii").strip()
-        slot = Slot(text)
+        name, former, line = text.partition("\n")
+        note = SlotNote(Slot(name), bool(former))
+        if former and line != f"{note.active.other}{_WAS_IN_USE}":
+            raise ValueError(line)
     except FileNotFoundError:
-        return Slot.FIRST
+        return SlotNote(Slot.FIRST)
     except (OSError, ValueError) as error:
         raise BadKeyFile(f"private_key_file: {path}: must say which slot is active: {error}") from error
-    if slot is Slot.SECOND and not config.second_addresses:
+    if note.active is Slot.SECOND and not config.second_addresses:
         raise BadKeyFile("second_addresses: required, for the key of the second slot is active")
-    return slot
+    return note
 
 
-def slot_note(config: WireGuardConfig) -> Path:
-    """The file that tells which slot is active; the first where there is none."""
+def slot_note_file(config: WireGuardConfig) -> Path:
+    """The file of `slot_note`."""
     return config.private_key_file.with_name(f"{config.private_key_file.name}.slot")
 
 

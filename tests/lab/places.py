@@ -28,6 +28,14 @@ _KM_PER_ROUND_TRIP_MS: Final = 100
 # Cables do not run straight.
 _DETOUR: Final = 1.3
 _HOME: Final = topology.PRIMARY.place
+_REDIRECT: Final = """\
+table ip mpic_echo_relay {{
+  chain prerouting {{
+    type nat hook prerouting priority dstnat;
+    ip daddr {node} udp dport {port} dnat to {relay}
+  }}
+}}
+"""
 
 
 def round_trip_us(one: Place, other: Place) -> int:
@@ -43,10 +51,15 @@ def _kilometres(one: Place, other: Place) -> float:
 
 @dataclass
 class Delays:
-    """Where the egress nodes really are (`moved`: those that are not where they claim), and which lose large packets."""
+    """Where the egress nodes really are (`moved`: those that are not where they claim), and which lose large packets.
+
+    `machines`: the egress nodes are machines that run an `mpic-echo` of their own, and whoever asks it at its own address comes by
+    the relay. Only its answers are then late, by the tunnel's time as well: what else the tunnels carry stays fast.
+    """
 
     moved: dict[str, Place] = field(default_factory=dict)
     largest: dict[str, int] = field(default_factory=dict)
+    machines: bool = False
 
     def move(self, code: str, place: Place | None) -> None:
         """From now on the node of `code` is at `place`; None: where it claims to be."""
@@ -71,22 +84,30 @@ class Delays:
                 "port": ECHO_PORT,
                 "public_key": keygen(_key_file(egress.code)),
             }
-        document["place_anchors"] = [
+        document["place_anchors"] = self.anchors()
+        document["limits"] = document["limits"] | {"place_interval_s": 2.0}
+
+    def anchors(self) -> list[dict[str, Any]]:
+        """The anchors that stand apart from the egress nodes."""
+        return [
             {
                 "name": anchor.name,
                 "place": _place(anchor.place),
-                "address": anchor.address.v4,
+                "address": str(anchor.address.v4),
                 "port": ECHO_PORT,
                 "public_key": keygen(_key_file(anchor.name)),
             }
             for anchor in topology.ANCHORS
         ]
-        document["limits"] = document["limits"] | {"place_interval_s": 2.0}
 
     def start(self) -> None:
-        """Starts the relays and every `mpic-echo`; the lab ends them."""
+        """Starts the relays and every `mpic-echo`, but for those of machines; the lab ends them."""
         for egress in topology.EGRESSES:
-            _serve(egress.namespace, egress.code, str(egress.address.v4), ECHO_PORT)
+            if self.machines:
+                redirect = _REDIRECT.format(node=egress.address.v4, port=ECHO_PORT, relay=egress.gateway.v4)
+                processes.run(router_of(egress.code), ["nft", "-f", "-"], stdin=redirect, check=True)
+            else:
+                _serve(egress.namespace, egress.code, str(egress.address.v4), ECHO_PORT)
         for anchor in topology.ANCHORS:
             _serve(topology.SYSTEM_BY_NAME[anchor.system].namespace, anchor.name, "127.0.0.1", _BEHIND_RELAY_PORT)
         self._write()
@@ -99,33 +120,39 @@ class Delays:
         networks[_network(topology.PRIMARY.address.v4)] = _HOME
         echoes = places | {anchor.name: anchor.place for anchor in topology.ANCHORS}
         document = {
-            "relays": _relays(),
+            "relays": [relay for relay in _relays() if relay["kind"] == "echo" or not self.machines],
             "tunnel_us": {code: round_trip_us(_HOME, place) for code, place in places.items()},
             "echo_us": {
-                site: {network: round_trip_us(place, asker) for network, asker in networks.items()}
+                site: {network: self._echo_us(place, asker) for network, asker in networks.items()}
                 for site, place in echoes.items()
             },
             "largest": self.largest,
         }
         state.write_text(_file(), json.dumps(document))
 
+    def _echo_us(self, place: Place, asker: Place) -> int:
+        way_us = round_trip_us(place, asker)
+        return way_us + round_trip_us(_HOME, asker) if self.machines and asker is not _HOME else way_us
+
+
+def router_of(code: str) -> str:
+    """Namespace of the router before an egress node."""
+    return next(topology.SYSTEM_BY_NAME[lan.router].namespace for lan in topology.LANS if lan.host == code)
+
 
 def _relays() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    for lan in topology.LANS:
-        for egress in topology.EGRESSES:
-            if lan.host != egress.code:
-                continue
-            for kind, port in (("tunnel", egress.endpoint_port), ("echo", ECHO_PORT)):
-                found.append(
-                    {
-                        "kind": kind,
-                        "site": egress.code,
-                        "namespace": topology.SYSTEM_BY_NAME[lan.router].namespace,
-                        "listen": [str(egress.gateway.v4), port],
-                        "to": [str(egress.address.v4), port],
-                    }
-                )
+    for egress in topology.EGRESSES:
+        for kind, port in (("tunnel", egress.endpoint_port), ("echo", ECHO_PORT)):
+            found.append(
+                {
+                    "kind": kind,
+                    "site": egress.code,
+                    "namespace": router_of(egress.code),
+                    "listen": [str(egress.gateway.v4), port],
+                    "to": [str(egress.address.v4), port],
+                }
+            )
     found += [
         {
             "kind": "echo",
@@ -140,6 +167,7 @@ def _relays() -> list[dict[str, Any]]:
 
 
 def _serve(namespace: str, name: str, address: str, port: int) -> None:
+    keygen(_key_file(name))
     os.chown(_key_file(name), _ECHO_UID, _ECHO_UID)
     drop = ["setpriv", f"--reuid={_ECHO_UID}", f"--regid={_ECHO_UID}", "--clear-groups", "--inh-caps=-all",
             "--bounding-set=-all", "--no-new-privs", "--"]  # fmt: skip

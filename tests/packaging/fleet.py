@@ -11,9 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from tests.lab import names, state, topology, web
+from tests.lab import names, rpki, state, topology, web
 from tests.lab.appliance_files import EXCEPTIONS, routing_dump
 from tests.lab.model import Egress
+from tests.lab.places import Delays
 from tests.lab.wait import wait_until
 from tests.packaging import control
 from tests.packaging.container import Container
@@ -22,7 +23,11 @@ from tests.packaging.repository import Repository
 
 APPLIANCE: Final = "box"
 ROUTING: Final = "/etc/mpic-routing/riswhoisdump"
+VRP_FILE: Final = "/var/lib/mpic-feed/vrps.json"
+ECHO_KEY: Final = "/var/lib/mpic-echo/key"
 _READY_S: Final = 120.0
+# A round of every worker to every anchor, and the next.
+_PLACES_S: Final = 60.0
 _EXTRA: Final = """\
 [clock]
 # The lab is to run on any machine, also where nothing synchronises the clock.
@@ -30,9 +35,7 @@ require_synchronised = false
 
 [limits]
 probe_interval_s = 1.0
-
-[rov]
-schedule = false
+place_interval_s = 2.0
 """
 
 
@@ -56,7 +59,9 @@ class Fleet:
             self.repository = Repository(served, self.control.directory)
             stack.callback(self.repository.close)
             self.repository.publish(self._packages)
+            state.write_text(served / "vrps.json", rpki.vrp_file().read_text())
             web.serve_directory("apt", control.NAMESPACE, control.ADDRESS, served)
+            Delays(machines=True).start()
             machines = {APPLIANCE: topology.PRIMARY.namespace} | {one.code: one.namespace for one in topology.EGRESSES}
             containers = {
                 name: Container(f"mpic-{name}", namespace, self._own_files(name))
@@ -103,9 +108,10 @@ class Fleet:
     def fingerprints(self) -> dict[str, str]:
         """What a play could change on each node, in short: files, firewall, processes."""
         script = """
-        find /etc /var/lib/mpic/coordinator -type f 2>/dev/null | sort | xargs sha256sum | sha256sum
+        find /etc /var/lib/mpic/coordinator /var/lib/mpic-echo -type f 2>/dev/null | sort | xargs sha256sum | sha256sum
         nft --stateless list ruleset | grep -v 'ct count'
         systemctl show --property=Id,MainPID mpicd.service 'mpic-[prtw]*.service' ssh.service
+        systemctl show --property=Id,MainPID,ActiveState mpic-echo.service mpic-feed.timer
         systemctl is-enabled mpic.target mpic-egress.service mpic-egress.timer nftables.service unbound.service || true
         """
         return {name: node.run("sh", "-c", script) for name, node in self.nodes.items()}
@@ -129,6 +135,33 @@ class Fleet:
             wait_until(corroborated, timeout_s, f"a check is corroborated by {quorum}", 0.5)
         except Exception as error:
             raise AssertionError(f"{error}\n{self.box.failures()}") from error
+
+    def places(self) -> dict[str, set[str]]:
+        """By code of every perspective whose place is proven, the anchors whose replies it rests on."""
+        done = self.box.call("mpicctl", "perspectives", "--json")
+        told = json.loads(done.stdout)["proofs"] if done.stdout else []
+        found = {one["code"]: proof for one in told for proof in one["proofs"] if proof["kind"] == "place"}
+        return {
+            code: {name for name, _ in proof["facts"]} - {"tunnel"}
+            for code, proof in found.items()
+            if proof["result"] == "valid"
+        }
+
+    def wait_for_places(self, echoes: Iterable[str], codes: Iterable[str] | None = None) -> None:
+        """Returns once the place of every perspective (`codes`: the egress nodes'; None: all) is proven by the echoes of these
+        other nodes and by the anchors that stand apart, no more and no less."""
+        apart = {anchor.name for anchor in topology.ANCHORS}
+        remotes = self.codes if codes is None else codes
+        wanted = {code: (set(echoes) - {code}) | apart for code in (topology.PRIMARY.code, *remotes)}
+        try:
+            wait_until(lambda: self.places() == wanted, _PLACES_S, "every place is proven", 0.5)
+        except Exception as error:
+            raise AssertionError(f"{error}\n{self.places()}\nwanted: {wanted}\n{self.box.failures()}") from error
+
+    def echo_keys(self) -> dict[str, str]:
+        """By code, the public key of the mpic-echo of each egress node, as the node tells it."""
+        script = f"test -s {ECHO_KEY} && mpic-echo keygen --key-file {ECHO_KEY}"
+        return {code: self.nodes[code].run("sh", "-c", script).strip() for code in self.codes}
 
     def _common(self) -> dict[str, Any]:
         return {
@@ -182,6 +215,9 @@ def _appliance() -> dict[str, Any]:
         "appliance_trust_anchor": str(names.trust_anchor_file()),
         "appliance_root_hints": str(names.root_hints_file()),
         "appliance_routing_files": [ROUTING],
+        "appliance_place_anchors": Delays().anchors(),
+        "appliance_vrp_url": f"http://{control.ADDRESS.v4}/vrps.json",
+        "appliance_rov": {"schedule": False},
         "appliance_extra": _EXTRA,
     }
 

@@ -1,16 +1,19 @@
-"""Whether UDP gets from an appliance to the endpoint of an egress node, before WireGuard is set up there.
+"""Whether UDP gets from an appliance to an egress node: to its endpoint, before WireGuard is set up there, and to its mpic-echo.
 
-listen PORT FILE: answers for a minute at most, and prints the pid of what answers; where FILE is, the node is set up, its
-firewall closed and its port WireGuard's: only prints `set-up`.
-ask CODE HOST PORT HOW ...: prints a line for each endpoint that nothing comes back from; where HOW is `set-up`, by ping.
+listen FILE PORT ...: answers for a minute at most, and prints the pid of what answers; where FILE is, the node is set up, its
+firewall closed and its ports taken: only prints `set-up`.
+ask CODE HOST PORT HOW ...: prints a line for each that nothing comes back from. HOW is `set-up` for an endpoint that is asked by
+ping, `echo` for an mpic-echo or what answers in its stead, anything else for an endpoint.
 Needs nothing but Python's own library.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
+import select
 import socket
 import subprocess
 import sys
@@ -20,15 +23,15 @@ from pathlib import Path
 ANSWERING_S = 60.0
 ASKING_S = 3.0
 EVERY_S = 0.5
+# A request of mpic-echo: its first words and a nonce, which the answer repeats, and room for a signature.
+ECHO_WORDS = b"mpicech1"
+REPEATED = 40
+ECHO_ROOM = bytes(64)
 
 
-def listen(port: int) -> str:
+def listen(ports: list[int]) -> str:
     """Starts what answers. Raises `OSError`."""
-    family, anywhere = (socket.AF_INET6, "::") if socket.has_dualstack_ipv6() else (socket.AF_INET, "")
-    listener = socket.socket(family, socket.SOCK_DGRAM)
-    if family == socket.AF_INET6:
-        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    _bind(listener, (anywhere, port))
+    listeners = [_listener(port) for port in ports]
     pid = os.fork()
     if pid:
         return str(pid)
@@ -38,12 +41,20 @@ def listen(port: int) -> str:
         os.dup2(nowhere, number)
     deadline = time.monotonic() + ANSWERING_S
     while (left := deadline - time.monotonic()) > 0:
-        listener.settimeout(left)
-        try:
-            listener.sendto(*listener.recvfrom(64))
-        except OSError:
-            continue
+        for listener in select.select(listeners, [], [], left)[0]:
+            with contextlib.suppress(OSError):
+                listener.sendto(*listener.recvfrom(256))
     os._exit(0)
+
+
+def _listener(port: int) -> socket.socket:
+    family, anywhere = (socket.AF_INET6, "::") if socket.has_dualstack_ipv6() else (socket.AF_INET, "")
+    listener = socket.socket(family, socket.SOCK_DGRAM)
+    if family == socket.AF_INET6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    _bind(listener, (anywhere, port))
+    listener.setblocking(False)
+    return listener
 
 
 def _bind(listener: socket.socket, address: tuple[str, int]) -> None:
@@ -58,20 +69,20 @@ def _bind(listener: socket.socket, address: tuple[str, int]) -> None:
         time.sleep(EVERY_S)
 
 
-def answers(host: str, port: int) -> bool:
-    """Whether what is sent there comes back."""
+def answers(host: str, port: int, *, echo: bool) -> bool:
+    """Whether what is sent there comes back; of what an mpic-echo is sent, all but the signature."""
     deadline = time.monotonic() + ASKING_S
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
     except OSError:
         return False
-    token = secrets.token_bytes(16)
+    token = ECHO_WORDS + secrets.token_bytes(32) + ECHO_ROOM if echo else secrets.token_bytes(16)
     with socket.socket(family, kind) as asking:
         asking.settimeout(EVERY_S)
         while time.monotonic() < deadline:
             try:
                 asking.sendto(token, address)
-                if asking.recv(64) == token:
+                if asking.recv(256)[:REPEATED] == token[:REPEATED]:
                     return True
             except OSError:
                 time.sleep(EVERY_S / 10)
@@ -87,13 +98,14 @@ def main() -> None:
     """The command."""
     command, *words = sys.argv[1:]
     if command == "listen":
-        print("set-up" if Path(words[1]).exists() else listen(int(words[0])))
+        print("set-up" if Path(words[0]).exists() else listen([int(port) for port in words[1:]]))
         return
     for code, host, port, how in zip(*[iter(words)] * 4, strict=True):
         if how == "set-up" and not pings(host):
             print(f"{code}: its endpoint {host} does not answer ping from here")
-        if how != "set-up" and not answers(host, int(port)):
-            print(f"{code}: nothing comes back by UDP from its endpoint {host} port {port}")
+        if how != "set-up" and not answers(host, int(port), echo=how == "echo"):
+            what = "mpic-echo at" if how == "echo" else "endpoint"
+            print(f"{code}: nothing comes back by UDP from its {what} {host} port {port}")
 
 
 if __name__ == "__main__":

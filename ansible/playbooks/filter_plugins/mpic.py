@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
+import re
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from ipaddress import ip_address
 from itertools import combinations
 from typing import Any
 
 # BR 3.2.2.9
 NEAREST_KM = 500
+# As in the product: with fewer nobody asks for a proof of place.
+LEAST_ANCHORS = 3
+ECHO_PORT = 51821
+ENDPOINT_PORT = 51820
 # WGS-84
 _A_M = 6378137.0
 _F = 1 / 298.257223563
 _NEEDED = ("index", "place", "provider", "upstreams", "origin_asn", "addresses")
+_ANCHOR_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+_KEY = re.compile(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
+_URLS = {"appliance_vrp_url": r"https?://\S+", "appliance_beacons_url": r"https://\S+"}
 Host = Mapping[str, Any]
 
 
@@ -37,23 +47,51 @@ def inventory_problems(egresses: Sequence[Host], appliances: Sequence[Host]) -> 
     if not egresses or not appliances:
         found.append("inventory: the groups mpic_egresses and mpic_appliances each need a host")
     if not found:
-        found = [*_apart(egresses, appliances), *_unique(egresses, appliances)]
+        found = [*_apart(egresses, appliances), *_unique(egresses, appliances), *_anchor_names(egresses, appliances)]
+    return found
+
+
+def inventory_warnings(egresses: Sequence[Host], appliances: Sequence[Host]) -> list[str]:
+    """What the inventory lacks although the product works without; no host's variables are wrong."""
+    echoes = {host["inventory_hostname"] for host in egresses if _echoes(host)}
+    found = []
+    for host in appliances:
+        named = len(host.get("appliance_place_anchors", ()))
+        codes = [host["appliance_code"], *(egress["inventory_hostname"] for egress in egresses)]
+        anchors = {code: len(echoes - {code}) + named for code in codes}
+        for concerned, what, therefore in (
+            ([code for code in codes if anchors[code] < LEAST_ANCHORS], "fewer than", "is not proven"),
+            ([code for code in codes if anchors[code] == LEAST_ANCHORS], "no more than", "lapses with the loss of one"),
+        ):
+            if concerned:
+                found.append(
+                    f"{host['inventory_hostname']}: {what} {LEAST_ANCHORS} authenticated anchors (egress_echo of the other egress "
+                    f"nodes, appliance_place_anchors): the place of {', '.join(concerned)} {therefore}"
+                )
     return found
 
 
 def key_problems(egresses: Sequence[Host], appliances: Sequence[Host]) -> list[str]:
     """No two of the hosts' public keys are the same, as they are where a machine was cloned."""
-    keys = [(host["inventory_hostname"], host.get("egress_public_key")) for host in egresses]
-    keys += [
+    tunnels = [(host["inventory_hostname"], host.get("egress_public_key")) for host in egresses]
+    tunnels += [
         (f"{host['inventory_hostname']}/{key['code']}", key["public_key"])
         for host in appliances
         for key in host.get("appliance_public_keys", ())
     ]
-    return [
-        f"{one}: has the same key as {other}; each end of each tunnel needs its own"
-        for (one, key), (other, same) in combinations(sorted((name, key) for name, key in keys if key), 2)
-        if key == same
-    ]
+    nodes = [(host["inventory_hostname"], host.get("egress_echo_server", {}).get("public_key")) for host in egresses]
+    found = list(_twice(tunnels, "each end of each tunnel needs its own"))
+    for host in appliances:
+        # Each may have another name for an anchor of several.
+        anchors = [(anchor["name"], anchor["public_key"]) for anchor in host.get("appliance_place_anchors", ())]
+        found += _twice([*nodes, *anchors], "each mpic-echo needs its own")
+    return list(dict.fromkeys(found))
+
+
+def _twice(keys: Sequence[tuple[str, Any]], rule: str) -> Iterator[str]:
+    for (one, key), (other, same) in combinations(sorted((name, key) for name, key in keys if key), 2):
+        if key == same:
+            yield f"{one}: has the same key as {other}; {rule}"
 
 
 def _described(host: Host) -> Iterator[str]:
@@ -63,6 +101,14 @@ def _described(host: Host) -> Iterator[str]:
             yield f"{name}: egress_{key} is missing"
     if host.get("egress_place") is not None:
         yield from _place(name, "egress_place", host["egress_place"])
+    port = host.get("egress_echo_port", ECHO_PORT)
+    if _echoes(host) and port == host.get("egress_listen_port", ENDPOINT_PORT):
+        yield f"{name}: egress_echo_port {port} is already egress_listen_port"
+
+
+def _echoes(host: Host) -> bool:
+    """Whether the node is an anchor. On the command line a word is no boolean."""
+    return str(host.get("egress_echo", True)).lower() not in {"false", "no", "off", "0"}
 
 
 def _appliance(host: Host) -> Iterator[str]:
@@ -72,6 +118,37 @@ def _appliance(host: Host) -> Iterator[str]:
             yield f"{name}: appliance_{key} is missing"
     if host.get("appliance_place") is not None:
         yield from _place(name, "appliance_place", host["appliance_place"])
+    for index, anchor in enumerate(host.get("appliance_place_anchors", ())):
+        yield from _anchor(name, f"appliance_place_anchors.{index}", anchor)
+    for key, form in _URLS.items():
+        if host.get(key) and not re.fullmatch(form, host[key]):
+            yield f"{name}: {key}: must begin with {form.partition(':')[0].replace('s?', '(s)')}://"
+    yield from _extra(name, host)
+
+
+def _anchor(name: str, key: str, anchor: Any) -> Iterator[str]:
+    if not isinstance(anchor, Mapping):
+        yield f"{name}: {key}: must have name, address, public_key and place"
+        return
+    for part, form in (("name", _ANCHOR_NAME), ("public_key", _KEY)):
+        if not form.fullmatch(str(anchor.get(part, ""))):
+            yield f"{name}: {key}.{part}: must match {form.pattern}"
+    try:
+        ip_address(anchor.get("address", ""))
+    except ValueError:
+        yield f"{name}: {key}.address: must be an IP address"
+    yield from _place(name, f"{key}.place", anchor.get("place"))
+
+
+def _extra(name: str, host: Host) -> Iterator[str]:
+    """What is written for other variables is not to be said twice."""
+    try:
+        extra = tomllib.loads(host.get("appliance_extra", ""))
+    except tomllib.TOMLDecodeError as error:
+        yield f"{name}: appliance_extra: not TOML: {error}"
+        return
+    if "rov" in extra and any(host.get(key) for key in ("appliance_rov", *_URLS)):
+        yield f"{name}: appliance_extra: has [rov], which is made from appliance_rov"
 
 
 def _place(name: str, key: str, place: Any) -> Iterator[str]:
@@ -105,9 +182,23 @@ def _unique(egresses: Sequence[Host], appliances: Sequence[Host]) -> Iterator[st
                         yield f"{host['inventory_hostname']}: {key} {value} is already that of {other}"
 
 
+def _anchor_names(egresses: Sequence[Host], appliances: Sequence[Host]) -> Iterator[str]:
+    for host in appliances:
+        taken = {host["appliance_code"], *(egress["inventory_hostname"] for egress in egresses)}
+        for index, anchor in enumerate(host.get("appliance_place_anchors", ())):
+            if anchor["name"] in taken:
+                key = f"appliance_place_anchors.{index}.name"
+                yield f"{host['inventory_hostname']}: {key}: {anchor['name']} is already taken"
+            taken.add(anchor["name"])
+
+
 class FilterModule:
     """What Ansible looks for."""
 
     def filters(self) -> dict[str, Callable[..., list[str]]]:
         """The filters by name."""
-        return {"mpic_inventory_problems": inventory_problems, "mpic_key_problems": key_problems}
+        return {
+            "mpic_inventory_problems": inventory_problems,
+            "mpic_inventory_warnings": inventory_warnings,
+            "mpic_key_problems": key_problems,
+        }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Literal, TypeVar
@@ -23,8 +25,11 @@ from appliance.api.errors import HttpError, Issue, Malformed
 from appliance.api.http import HttpRequest, HttpResponse, Routes, json_response
 from appliance.api.json import parse_object
 from appliance.coordinator.coordinator import Evidence
+from appliance.errors import EvidenceUnavailable
 from appliance.evidence.actor import actor_of
 from appliance.evidence.record import EventRecord, EventType, utc_text
+
+_log = logging.getLogger("mpicd")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
@@ -66,7 +71,11 @@ class Callers(msgspec.Struct, frozen=True):
 
 
 class Desk:
-    """`codes`: the perspectives that there are."""
+    """`codes`: the perspectives that there are.
+
+    Who is added is on record and on disk before it is in force. Who is revoked is so first: what could not be kept or recorded
+    of it then is tried again with the next act on the register.
+    """
 
     def __init__(
         self, register: Register, evidence: Evidence, now: Callable[[], datetime], codes: frozenset[str]
@@ -75,6 +84,8 @@ class Desk:
         self._evidence = evidence
         self._now = now
         self._codes = codes
+        self._unrecorded: list[EventRecord] = []
+        self._one_at_a_time = asyncio.Lock()
 
     def routes(self) -> Routes:
         """For the operators' socket."""
@@ -106,7 +117,8 @@ class Desk:
             entry = msgspec.structs.replace(entry, id=digest[:8], sha256=digest)
         try:
             self._register.check_free(entry)
-            await self._record(request, entry, "added")
+            _raise_unfinished(await self._finish_revocations())
+            await self._evidence.submit(self._event(request, entry, "added"))
             self._register.add(entry)
         except NameTaken as taken:
             raise HttpError(409, f"A caller of this name or key is in force: {taken}.") from taken
@@ -114,16 +126,43 @@ class Desk:
 
     async def _revoke(self, request: HttpRequest) -> HttpResponse:
         form = _parsed(RevokedCaller, request.body)
+        kind = CallerKind(form.kind)
         try:
-            # In force before it is recorded: a full disk must not keep a stolen key alive.
-            entry = self._register.revoke(form.name, CallerKind(form.kind), utc_text(self._now()))
+            # In force before it is kept and recorded: a full disk must not keep a stolen key alive.
+            entry = self._register.revoke(form.name, kind, utc_text(self._now()))
+            self._unrecorded.append(self._event(request, entry, "revoked"))
         except NoSuchCaller as error:
-            raise HttpError(404, f"No {form.kind} of this name is in force: {form.name}.") from error
-        await self._record(request, entry, "revoked")
+            gone = self._unfinished(form.name, kind)
+            if gone is None:
+                raise HttpError(404, f"No {form.kind} of this name is in force: {form.name}.") from error
+            entry = gone
+        _raise_unfinished(await self._finish_revocations())
         return json_response(Issued(entry, None))
 
-    async def _record(self, request: HttpRequest, entry: Registered, what: str) -> None:
-        event = EventRecord(
+    def _unfinished(self, name: str, kind: CallerKind) -> Registered | None:
+        """The caller of this name who is revoked, where not all revocations are both on disk and on record."""
+        if self._register.is_saved and not self._unrecorded:
+            return None
+        return next((one for one in reversed(self._register.entries) if one.name == name and one.kind is kind), None)
+
+    async def _finish_revocations(self) -> list[str]:
+        """Has those that are in force on disk and on record; what of that could not be done, in words."""
+        problems = []
+        async with self._one_at_a_time:
+            try:
+                self._register.save()
+            except OSError as error:
+                problems.append(f"not on disk, so that a restart would undo it: {error}")
+            try:
+                while self._unrecorded:
+                    await self._evidence.submit(self._unrecorded[0])
+                    del self._unrecorded[0]
+            except EvidenceUnavailable as error:
+                problems.append(f"not on record: {error}")
+        return problems
+
+    def _event(self, request: HttpRequest, entry: Registered, what: str) -> EventRecord:
+        return EventRecord(
             time=utc_text(self._now()),
             type=EventType.CREDENTIAL,
             actor=actor_of(request.caller.uid),
@@ -136,7 +175,14 @@ class Desk:
                 ("perspectives", " ".join(entry.perspectives)),
             ),
         )
-        await self._evidence.submit(event)
+
+
+def _raise_unfinished(problems: list[str]) -> None:
+    """Raises `HttpError` where there are any."""
+    if problems:
+        _log.error("a caller is revoked, but as yet %s", "; ".join(problems))
+        rule = f"A revocation is in force, but as yet {'; '.join(problems)}. Once that is mended, ask again."
+        raise HttpError(503, rule, reason="register")
 
 
 def refused_caller(refusal: Refusal, time: str) -> EventRecord:

@@ -53,17 +53,25 @@ class NoSuchCaller(Exception):
 
 
 class Register:
-    """The register in `path`, which only `mpicd` writes. A change is in force when the method returns, and on disk."""
+    """The register in `path`, which only `mpicd` writes. Who is added is on disk before it is in force; who is revoked is so at
+    once, whatever the disk says, and on disk after `save`, or with the next one who is added.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._entries = _read(path)
+        self._saved: tuple[Registered, ...] | None = self._entries
         self._index()
 
     @property
     def entries(self) -> tuple[Registered, ...]:
         """All, the revoked ones among them, in order of registration."""
         return self._entries
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether what is in force is what a restart would read."""
+        return self._saved == self._entries
 
     def by_key(self, key: str) -> Registered | None:
         """The caller with this API key. Takes as long for a wrong key as for a right one."""
@@ -92,19 +100,31 @@ class Register:
     def add(self, entry: Registered) -> None:
         """Puts `entry` in force. Raises `NameTaken`, `OSError`."""
         self.check_free(entry)
-        self._write((*self._entries, entry))
+        entries = (*self._entries, entry)
+        self._write(entries)
+        self._put_in_force(entries)
 
     def revoke(self, name: str, kind: CallerKind, at: str) -> Registered:
-        """Ends what the caller may do, at once. Raises `NoSuchCaller`, `OSError`."""
+        """Ends what the caller may do, at once; `save` makes it last. Raises `NoSuchCaller`."""
         for index, one in enumerate(self._entries):
             if one.name == name and one.kind is kind and one.revoked_at is None:
                 gone = msgspec.structs.replace(one, revoked_at=at)
-                self._write((*self._entries[:index], gone, *self._entries[index + 1 :]))
+                self._put_in_force((*self._entries[:index], gone, *self._entries[index + 1 :]))
                 return gone
         raise NoSuchCaller(name)
 
+    def save(self) -> None:
+        """Writes what is in force, where the disk has something else. Raises `OSError`."""
+        if not self.is_saved:
+            self._write(self._entries)
+
     def _write(self, entries: tuple[Registered, ...]) -> None:
+        # Where it fails, the disk may have the one or the other.
+        self._saved = None
         write_atomically(self._path, msgspec.json.format(msgspec.json.encode(entries)), mode=0o600, durable=True)
+        self._saved = entries
+
+    def _put_in_force(self, entries: tuple[Registered, ...]) -> None:
         self._entries = entries
         self._index()
 

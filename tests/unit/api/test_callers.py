@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import socket
 import ssl
 import stat
@@ -15,11 +17,12 @@ from typing import Any
 import httpx
 import pytest
 
+from appliance.api.callers import register
 from appliance.api.callers.limits import Limiter
 from appliance.api.callers.register import Register
 from appliance.api.errors import HttpError
 from appliance.config import CallerLimits, TimeLimits, load
-from appliance.errors import ConfigError
+from appliance.errors import ConfigError, EvidenceUnavailable
 from appliance.evidence.record import EventType
 from tests.lab.appliance_files import toml
 from tests.unit.api.authority import Authority, Pair
@@ -77,6 +80,58 @@ async def test_keys_are_kept_as_hashes_only_and_survive_a_restart(tmp_path: Path
         path.write_text("[{}]")
         with pytest.raises(ConfigError, match="not a register"):
             Register(path)
+
+
+_REVOKED = {"name": "thief", "kind": "api-key"}
+
+
+def _full(*_args: object, **_options: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+async def _stolen(key: str, port: int) -> int:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client:
+        return (await client.post("/mpic", json=CAA, headers={"x-api-key": key})).status_code
+
+
+async def test_a_full_disk_keeps_no_stolen_key_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    async with serving(tmp_path, api=api(tmp_path, port=port, authentication="api-key")) as on:
+        path = on.settings.coordinator_directory / "callers.json"
+        key = (await add(on, "thief"))["key"]
+        assert await _stolen(key, port) == 200
+        with monkeypatch.context() as disk:
+            disk.setattr(register, "write_atomically", _full)
+            on.stage.evidence.failing = EvidenceUnavailable("disk full")
+            for lacks in (["a restart would undo it", "not on record"], ["a restart would undo it"]):
+                told = await on.operators.post("/callers/revoke", json=_REVOKED)
+                assert told.status_code == 503
+                assert all(words in told.json()["error"] for words in ["in force", *lacks])
+                assert await _stolen(key, port) == 401
+                on.stage.evidence.failing = None
+            # Adding is durable first, as ever.
+            assert (await on.operators.post("/callers", json={"name": "new", "kind": "api-key"})).status_code == 503
+            assert Register(path).by_key(key) is not None, "the disk took nothing"
+        assert (await on.operators.post("/callers/revoke", json=_REVOKED)).status_code == 200
+        assert Register(path).by_key(key) is None
+        assert (await on.operators.post("/callers/revoke", json=_REVOKED)).status_code == 404
+        assert [event.message for event in events(on, EventType.CREDENTIAL)] == ["added", "revoked"]
+
+
+@pytest.mark.parametrize("next_write", ["add", "stop"])
+async def test_what_the_disk_did_not_take_it_takes_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, next_write: str
+) -> None:
+    async with serving(tmp_path) as on:
+        path = on.settings.coordinator_directory / "callers.json"
+        key = (await add(on, "thief"))["key"]
+        with monkeypatch.context() as disk:
+            disk.setattr(register, "write_atomically", _full)
+            assert (await on.operators.post("/callers/revoke", json=_REVOKED)).status_code == 503
+        if next_write == "add":
+            await add(on, "thief")
+            assert Register(path).by_key(key) is None
+    assert Register(path).by_key(key) is None
 
 
 @pytest.mark.parametrize(
