@@ -31,7 +31,7 @@ async def main(what: str, name: str, rdtype: str) -> None:
     connector = TcpConnector()
     http = HttpClient(resolver, LIMITS, exceptions=(), user_agent="x", connector=connector, tls=client_context())
     alpn = AlpnClient(resolver, LIMITS, exceptions=(), connector=connector, tls=client_context(ACME_TLS_1))
-    context = CheckContext("p", resolver, http, alpn, doubts=lambda: (), forget=_forgotten)
+    context = CheckContext("p", resolver, http, alpn, doubts=lambda: (), forget=_forgotten, versions=frozenset({4, 6}))
     answer: object
     if what == "lookup":
         answer = await resolver.lookup(name, rdtype)
