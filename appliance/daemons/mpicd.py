@@ -28,14 +28,11 @@ from appliance.coordinator.alerts import watch
 from appliance.coordinator.coordinator import Clock, Coordinator
 from appliance.coordinator.day import BUILT, policy_day
 from appliance.coordinator.drains import Drains, DrainStore
+from appliance.coordinator.judgement import open_judgement
 from appliance.coordinator.perspectives import Channel, Perspectives
-from appliance.coordinator.proofs import Proofs
 from appliance.coordinator.records import InForce, life_event, perspective_set_event
 from appliance.coordinator.remote import RemoteChannel
-from appliance.coordinator.rov.gate import RovGate
-from appliance.coordinator.rov.opening import open_measurement
 from appliance.coordinator.rov.report import RovView
-from appliance.coordinator.rov.schedule import keep_fresh, keep_measuring
 from appliance.coordinator.selection import load_secret
 from appliance.coordinator.status import StatusView
 from appliance.coordinator.store import Store, open_store
@@ -156,12 +153,8 @@ async def serve(
         perspectives = Perspectives(_channels(settings), TunnelWatch(settings.tunnel_report))
         perspectives.start()
         stack.push_async_callback(perspectives.close)
-        proofs = Proofs(settings, configured, perspectives, evidence.submit, actor, _now)
+        judgement = await open_judgement(settings, configured, perspectives, evidence.submit, actor, _now)
         in_force = InForce(actor, software, PerspectiveSetRef(receipt.seq, receipt.hash))
-        measurement = open_measurement(settings, perspectives, evidence.submit, actor, _now)
-        # What was measured before a long silence is no verdict any more, from the first decision on.
-        await measurement.expire()
-        gate = RovGate(measurement, settings.rov.policy, settings.primary.code)
         coordinator = Coordinator(
             fleet,
             perspectives,
@@ -171,14 +164,20 @@ async def serve(
             clock=Clock(_now, _clock_state, BUILT),
             secret=secret,
             configured=configured,
-            standing=lambda: gate.over(proofs.standings()),
-            cautions=gate.warnings,
+            standing=judgement.standings,
+            cautions=judgement.gate.warnings,
         )
         drains = Drains(coordinator, drained)
-        view = StatusView(settings, coordinator, drains, software.configuration_sha256, proofs)
-        api = Api(settings, coordinator, view, store, drains, Rov(measurement, RovView(settings, measurement)))
-        proving, alerting = asyncio.create_task(proofs.run()), asyncio.create_task(watch(view.readiness))
-        stack.callback(proving.cancel)
+        view = StatusView(settings, coordinator, drains, software.configuration_sha256, judgement.proofs)
+        api = Api(
+            settings,
+            coordinator,
+            view,
+            store,
+            drains,
+            Rov(judgement.measurement, RovView(settings, judgement.measurement)),
+        )
+        proving, alerting = judgement.start(stack), asyncio.create_task(watch(view.readiness))
         stack.callback(alerting.cancel)
         shared = dict(
             perspective_api(
@@ -189,11 +188,6 @@ async def serve(
         stack.push_async_callback(front.close, settings.limits.answer_s)
         shared |= OwnEvidence(settings.database).routes()
         await front.open({**api.callers(), **shared}, {**api.operators(), **shared})
-        expiring = asyncio.create_task(keep_fresh(measurement), name="rov expiry")
-        stack.callback(expiring.cancel)
-        if settings.rov.schedule and settings.rov.vrp_file is not None:
-            measuring = asyncio.create_task(keep_measuring(measurement), name="rov")
-            stack.callback(measuring.cancel)
         # What lives from here to the end need not be looked at by each collection.
         gc.freeze()
         notify("READY=1")

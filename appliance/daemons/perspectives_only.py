@@ -18,12 +18,10 @@ from appliance.api.own_evidence import OwnEvidence
 from appliance.api.perspective import PerspectiveApi
 from appliance.config import Settings
 from appliance.coordinator.coordinator import Evidence
+from appliance.coordinator.judgement import open_judgement
 from appliance.coordinator.perspectives import Channel, Perspectives
-from appliance.coordinator.proofs import UNOPPOSED, Proofs
+from appliance.coordinator.proofs import UNOPPOSED
 from appliance.coordinator.records import life_event
-from appliance.coordinator.rov.gate import RovGate
-from appliance.coordinator.rov.opening import open_measurement
-from appliance.coordinator.rov.schedule import keep_fresh, keep_measuring
 from appliance.coordinator.store import Store
 from appliance.coordinator.tunnels import TunnelWatch
 from appliance.evidence.actor import actor_of
@@ -92,20 +90,12 @@ async def serve_perspectives(
         perspectives.start()
         stack.push_async_callback(perspectives.close)
         metrics = Metrics()
-        proofs = Proofs(settings, fleet_from(settings), perspectives, evidence.submit, actor, now)
-        measurement = open_measurement(settings, perspectives, evidence.submit, actor, now)
-        await measurement.expire()
-        gate = RovGate(measurement, settings.rov.policy, settings.primary.code)
+        judgement = await open_judgement(settings, fleet_from(settings), perspectives, evidence.submit, actor, now)
+        proving = judgement.start(stack)
 
         def objection(code: str) -> str | None:
-            return gate.over(proofs.standings()).get(code, UNOPPOSED).withheld
+            return judgement.standings().get(code, UNOPPOSED).withheld
 
-        proving, expiring = asyncio.create_task(proofs.run()), asyncio.create_task(keep_fresh(measurement))
-        stack.callback(proving.cancel)
-        stack.callback(expiring.cancel)
-        if settings.rov.schedule and settings.rov.vrp_file is not None:
-            measuring = asyncio.create_task(keep_measuring(measurement), name="rov")
-            stack.callback(measuring.cancel)
         api = perspective_api(settings, perspectives, evidence, now, metrics, objection, Counter())
         front = Front(settings, evidence, now, frozenset(channels), metrics.refusals)
         stack.push_async_callback(front.close, settings.limits.answer_s)
