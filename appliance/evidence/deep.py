@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, select
 
+from appliance.errors import UNDECODABLE
 from appliance.evidence.index import Columns, columns_of
 from appliance.evidence.perspectives import fleet_in
 from appliance.evidence.record import DecisionRecord, EventRecord, PerspectiveSetRef, decode
@@ -36,7 +37,7 @@ def deep_problems(connection: Connection, *, replay: bool) -> Callable[[Row[Any]
         try:
             yield from _not_canonical(row.record)
             record = decode(row.record)
-        except (msgspec.DecodeError, ValueError) as error:
+        except (*UNDECODABLE, ValueError) as error:
             yield f"cannot be parsed: {error}"
             return
         yield from _not_indexed(row, columns_of(record))

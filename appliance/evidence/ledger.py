@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from appliance.errors import EvidenceUnavailable
+from appliance.errors import UNDECODABLE, EvidenceUnavailable
 from appliance.evidence.chain import Break, Link, link, verify
 from appliance.evidence.checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint
 from appliance.evidence.files import opened
@@ -231,7 +231,7 @@ def _hold_to_checkpoint(connection: Connection, path: Path) -> None:
         return
     try:
         statement = decode_checkpoint(kept).statement
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise EvidenceUnavailable(f"{path}: the newest checkpoint is no checkpoint: {error}") from error
     found = link_at(connection, statement.seq)
     if statement.seq >= base(connection).seq and (found is None or found.hash.hex() != statement.hash):

@@ -195,7 +195,7 @@ def encode(record: EvidenceRecord) -> bytes:
 
 
 def decode(canonical: bytes) -> EvidenceRecord:
-    """The record in these bytes. Raises `msgspec.DecodeError` or `msgspec.ValidationError` where there is none."""
+    """The record in these bytes. Raises one of `appliance.errors.UNDECODABLE` where there is none."""
     return _DECODER.decode(canonical)
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, create_engine, func, insert, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from appliance.errors import ApplianceError, EvidenceUnavailable
+from appliance.errors import UNDECODABLE, ApplianceError, EvidenceUnavailable
 from appliance.evidence.audit import Scope, verify_store
 from appliance.evidence.chain import Link
 from appliance.evidence.checkpoint import CheckpointKey, encode_checkpoint
@@ -163,7 +163,7 @@ def _sets_named(connection: Connection, after: int) -> Iterator[tuple[int, int]]
         for seq, record in rows:
             try:
                 yield seq, _NAMED.decode(record).perspective_set.seq
-            except msgspec.DecodeError as error:
+            except UNDECODABLE as error:
                 raise EvidenceUnavailable(f"record {seq}: cannot be parsed: {error}; nothing is archived") from error
 
 

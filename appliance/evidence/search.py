@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
-from appliance.errors import EvidenceUnavailable
+from appliance.errors import UNDECODABLE, EvidenceUnavailable
 from appliance.evidence.index import subtree
 from appliance.evidence.reading import PAGE_ROWS
 from appliance.evidence.record import DecisionRecord, EventType, decode
@@ -135,7 +135,7 @@ def _caller_of(found: Found) -> str | None:
     """Who asked for the decision or for the check of one perspective; None for anything else."""
     try:
         record = decode(found.record)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         raise EvidenceUnavailable(f"record {found.seq}: cannot be parsed: {error}") from error
     if isinstance(record, DecisionRecord):
         return record.request.caller

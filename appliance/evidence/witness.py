@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from sqlalchemy import Connection, select
 
+from appliance.errors import UNDECODABLE
 from appliance.evidence.chain import Link
 from appliance.evidence.checkpoint import Checkpoint, decode_checkpoint, is_genuine
 from appliance.evidence.reading import checkpoints
@@ -74,7 +75,7 @@ def checkpoint_problems(witness: Witness, trusted: frozenset[str], files: Sequen
             if seq != checkpoint.statement.seq:
                 yield seq, f"the checkpoint kept under it is one of record {checkpoint.statement.seq}"
             yield from _one_checkpoint(witness, checkpoint, trusted, "the store's checkpoint")
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         yield 0, f"a checkpoint of the store cannot be parsed: {error}"
     if not witnessed:
         yield base, "the store begins after it, and no checkpoint says that it was archived"
@@ -82,7 +83,7 @@ def checkpoint_problems(witness: Witness, trusted: frozenset[str], files: Sequen
         for number, line in _lines(file):
             try:
                 checkpoint = decode_checkpoint(line)
-            except msgspec.DecodeError as error:
+            except UNDECODABLE as error:
                 yield 0, f"{file.path}:{number}: no checkpoint: {error}"
                 continue
             yield from _one_checkpoint(witness, checkpoint, trusted, f"the checkpoint {file.path}:{number}")
@@ -119,7 +120,7 @@ def receipt_in(line: bytes) -> Receipt | None:
         return Receipt(int(words[0]), words[1].decode("ascii", "replace"))
     try:
         return _receipt_of(msgspec.json.decode(line))
-    except (msgspec.DecodeError, RecursionError):
+    except UNDECODABLE:
         return None
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from appliance.errors import UNDECODABLE
 from appliance.linux.files import write_atomically
 
 
@@ -32,7 +33,7 @@ class Record:
         self._path = path
         try:
             read = msgspec.json.decode(path.read_bytes(), type=_File)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (FileNotFoundError, *UNDECODABLE):
             read = _File()
         self._entries = {(entry.netns, entry.interface): entry for entry in read.entries}
         self._fence = read.fence

@@ -106,7 +106,8 @@ async def test_what_a_target_sent_passes_for_no_caller(tmp_path: Path) -> None:
         assert await numbers(client) == [2, 4]
 
 
-async def test_a_damaged_record_is_shown_to_nobody(tmp_path: Path) -> None:
+@pytest.mark.parametrize("record", [b'["caller","api-key bob"]', b'{"type":"\xff","caller":["caller","api-key bob"]}'])
+async def test_a_damaged_record_is_shown_to_nobody(tmp_path: Path, record: bytes) -> None:
     port = free_port()
     async with (
         serving(tmp_path, api=api(tmp_path, port=port, authentication="api-key")) as on,
@@ -115,7 +116,7 @@ async def test_a_damaged_record_is_shown_to_nobody(tmp_path: Path) -> None:
         client.headers["x-api-key"] = (await add(on, "bob"))["key"]
         await keep(on, checked("api-key bob", 1))
         with writing_engine(on.settings.database).begin() as connection:
-            connection.execute(update(RECORDS).values(record=b'["caller","api-key bob"]'))
+            connection.execute(update(RECORDS).values(record=record))
         assert (await client.get("/evidence")).status_code == 503
 
 

@@ -122,6 +122,15 @@ def test_a_rewritten_chain_is_seen_by_receipts_and_checkpoints(store: Path) -> N
     assert bad(store, Scope(receipts=(store.parent / RECEIPTS,)))[3:] == list(range(20, 32))
 
 
+@pytest.mark.parametrize("witness", [RECEIPTS, WITNESS])
+@pytest.mark.parametrize("line", [b"no\n", b'{"seq": "\xff"}\n', b"[" * 100_000 + b"\n"])
+def test_a_line_of_a_witness_that_says_nothing_is_a_problem(store: Path, witness: str, line: bytes) -> None:
+    file = store.parent / witness
+    file.write_bytes(file.read_bytes() + line)
+    scope = Scope(receipts=(file,)) if witness == RECEIPTS else Scope(checkpoints=(file,))
+    assert bad(store, scope) == [0]
+
+
 def test_a_checkpoint_signed_anew_is_not_trusted(store: Path, tmp_path: Path) -> None:
     rewrite_from(store, 20, flip_verdict)
     key = CheckpointKey.load_or_make(store.parent / "checkpoint.key")
