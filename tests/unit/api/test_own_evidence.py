@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,17 @@ async def pages(client: httpx.AsyncClient) -> AsyncIterator[dict[str, Any]]:
         yield page
 
 
+@asynccontextmanager
+async def by_key(directory: Path) -> AsyncIterator[tuple[Serving, httpx.AsyncClient]]:
+    """A served API with API keys on loopback, and a client of it that has none yet."""
+    port = free_port()
+    async with (
+        serving(directory, api=api(directory, port=port, authentication="api-key")) as on,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client,
+    ):
+        yield on, client
+
+
 async def numbers(client: httpx.AsyncClient) -> list[int]:
     return [one["seq"] async for page in pages(client) for one in page["records"]]
 
@@ -91,11 +103,7 @@ async def test_partners_see_their_own_checks_alone(tmp_path: Path) -> None:
 
 async def test_what_a_target_sent_passes_for_no_caller(tmp_path: Path) -> None:
     """Strings that a target sent stand in arrays, and an array of two may be spelled as a fact is."""
-    port = free_port()
-    async with (
-        serving(tmp_path, api=api(tmp_path, port=port, authentication="api-key")) as on,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client,
-    ):
+    async with by_key(tmp_path) as (on, client):
         client.headers["x-api-key"] = (await add(on, "bob"))["key"]
         seen = observation("ams", "bob.example", Outcome.MATCH, NOW)
         seen = msgspec.structs.replace(seen, seen=("caller", "api-key bob"))
@@ -108,11 +116,7 @@ async def test_what_a_target_sent_passes_for_no_caller(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("record", [b'["caller","api-key bob"]', b'{"type":"\xff","caller":["caller","api-key bob"]}'])
 async def test_a_damaged_record_is_shown_to_nobody(tmp_path: Path, record: bytes) -> None:
-    port = free_port()
-    async with (
-        serving(tmp_path, api=api(tmp_path, port=port, authentication="api-key")) as on,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client,
-    ):
+    async with by_key(tmp_path) as (on, client):
         client.headers["x-api-key"] = (await add(on, "bob"))["key"]
         await keep(on, checked("api-key bob", 1))
         with writing_engine(on.settings.database).begin() as connection:
@@ -121,22 +125,14 @@ async def test_a_damaged_record_is_shown_to_nobody(tmp_path: Path, record: bytes
 
 
 async def test_a_ca_sees_its_decisions(tmp_path: Path) -> None:
-    port = free_port()
-    async with (
-        serving(tmp_path, api=api(tmp_path, port=port, authentication="api-key")) as on,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client,
-    ):
+    async with by_key(tmp_path) as (on, client):
         client.headers["x-api-key"] = (await add(on, "ca"))["key"]
         await keep(on, decided("api-key ca", 1), decided("api-key ca2", 2), checked("api-key ca", 3))
         assert await numbers(client) == [1, 3]
 
 
 async def test_long_stores_come_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    port = free_port()
-    async with (
-        serving(tmp_path, api=api(tmp_path, port=port, authentication="api-key")) as on,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client,
-    ):
+    async with by_key(tmp_path) as (on, client):
         client.headers["x-api-key"] = (await add(on, "ca"))["key"]
         await keep(on, *(checked("api-key ca" if number % 5 else "api-key x", number) for number in range(40)))
         own = [number + 1 for number in range(40) if number % 5]
