@@ -13,13 +13,10 @@ setup: root ## install what is needed: Debian packages and the virtual environme
 demo: setup ## the main job: an emulated Internet, six perspectives, a BGP hijack refused; writes build/demo.json (root)
 	@$(PYTHON) -m tests.demo
 
-# Tests of real processes in real time can meet a machine that was busy elsewhere: what failed is run once more, alone,
-# and the first failure stays in the output.
+# What failed because the machine was busy elsewhere may be run once more, alone; a failure of safety may not.
 test: setup ## everything: lint, types, unit, system and end-to-end tests (root)
 	@$(MAKE) --no-print-directory lint-only
-	@$(PYTHON) -m pytest -v -m "not soak" tests/unit tests || { \
-	    echo "== the failed tests again, alone; what fails twice fails =="; \
-	    $(PYTHON) -m pytest -v -m "not soak" --last-failed --last-failed-no-failures none tests/unit tests; }
+	@$(PYTHON) -m tests.second_try -m "not soak" tests/unit tests
 
 unit: ## tests without root and without network
 	@.ci/setup --python-only
