@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.before import lay
 from tests.conformance import EXTRA
 from tests.hostile.service import Hostile, hostile_servers
-from tests.lab import Lab
+from tests.lab import Lab, state
 from tests.lab.appliance import Appliance
+from tests.lab.appliance_files import USERS
 
 CACHE_MAX_TTL_S = 2
 CA_ZONE = "ca.test"
@@ -27,6 +29,8 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture(scope="package")
 def appliance(lab: Lab) -> Iterator[Appliance]:
     running = Appliance(lab.step)
+    # All that follows happens to an appliance that was upgraded: its evidence and its callers are of the version before.
+    lay("0.1.0", state.directory("appliance", "state"), USERS["mpicd"])
     try:
         # Short, so that a test can wait for what every resolver forgets.
         running.up({"resolver": {"cache_max_ttl_s": CACHE_MAX_TTL_S}, "delegation": {"ca_delegation_zones": [CA_ZONE]}})

@@ -17,6 +17,7 @@ from sqlalchemy import select
 from appliance.evidence.audit import Scope, verify_store
 from appliance.evidence.reading import reading
 from appliance.evidence.schema import RECORDS
+from tests.before import FIRST_HASH
 from tests.e2e.asking import caa, decide
 from tests.e2e.clients import Clients
 from tests.lab import wait_until
@@ -102,6 +103,8 @@ def test_the_operators_command_reads_beside_a_running_coordinator(appliance: App
     assert shown["hash"] == receipt["hash"]
     assert shown["record"]["identifier"]["value"] == "honest.example"
     assert told("list", "--domain", "honest.example", "--limit", "1")["records"][0]["seq"] == receipt["seq"]
+    (first,) = told("show", "1")["records"]
+    assert first["hash"] == FIRST_HASH["0.1.0"], "the chain of the version before goes on"
     verified = told("verify", "--replay")
     assert verified["ok"] is True
     assert verified["head"]["seq"] >= receipt["seq"]
