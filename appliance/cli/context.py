@@ -45,3 +45,19 @@ def plain(text: str, limit: int = 120) -> str:
     if not text.isprintable():
         safe = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+def escaped(json: str) -> str:
+    """JSON text as a terminal may show it: what is not printable as JSON's own escapes, so that it stays the same JSON.
+
+    JSON itself escapes only the C0 controls. The C1 controls, which records may hold as the Internet sent them, move a terminal's
+    cursor as well. Files and pipes get the text as it is: its bytes were hashed.
+    """
+    if json.isprintable():
+        return json
+    return "".join(char if char.isprintable() or char == "\n" else _json_escape(char) for char in json)
+
+
+def _json_escape(char: str) -> str:
+    encoded = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{int.from_bytes(encoded[at : at + 2]):04x}" for at in range(0, len(encoded), 2))

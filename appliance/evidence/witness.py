@@ -17,6 +17,8 @@ from appliance.evidence.record import Receipt
 from appliance.evidence.schema import RECORDS
 
 MAX_LINE_BYTES = 1 << 20
+# Of SQLite's integers; `int()` refuses a text of thousands of digits with an error of its own.
+_MAX_DIGITS = 18
 
 Found = tuple[int, str]
 
@@ -86,6 +88,9 @@ def checkpoint_problems(witness: Witness, trusted: frozenset[str], files: Sequen
             except UNDECODABLE as error:
                 yield 0, f"{file.path}:{number}: no checkpoint: {error}"
                 continue
+            if not _is_number(checkpoint.statement.seq):
+                yield 0, f"{file.path}:{number}: no checkpoint: it is of record {checkpoint.statement.seq}"
+                continue
             yield from _one_checkpoint(witness, checkpoint, trusted, f"the checkpoint {file.path}:{number}")
 
 
@@ -116,8 +121,9 @@ def receipt_problems(witness: Witness, files: Sequence[WitnessFile]) -> Iterator
 def receipt_in(line: bytes) -> Receipt | None:
     """The receipt on one line of a caller's log."""
     words = line.split()
-    if len(words) == 2 and words[0].isdigit():
-        return Receipt(int(words[0]), words[1].decode("ascii", "replace"))
+    if len(words) == 2 and words[0].isdigit() and len(words[0]) <= _MAX_DIGITS:
+        number = int(words[0])
+        return Receipt(number, words[1].decode("ascii", "replace")) if _is_number(number) else None
     try:
         return _receipt_of(msgspec.json.decode(line))
     except UNDECODABLE:
@@ -130,9 +136,14 @@ def _receipt_of(value: object) -> Receipt | None:
     if not isinstance(value, dict):
         return None
     nested = value.get("receipt", value)
-    if isinstance(nested, dict) and isinstance(nested.get("seq"), int) and isinstance(nested.get("hash"), str):
+    if isinstance(nested, dict) and _is_number(nested.get("seq")) and isinstance(nested.get("hash"), str):
         return Receipt(nested["seq"], nested["hash"])
     return next((found for found in map(_receipt_of, value.values()) if found), None)
+
+
+def _is_number(seq: object) -> bool:
+    """Whether a record may bear it: the first is 1. A bool is an int to Python, and no number to JSON."""
+    return isinstance(seq, int) and not isinstance(seq, bool) and 0 < seq < 10**_MAX_DIGITS
 
 
 def _lines(file: WitnessFile) -> Iterator[tuple[int, bytes]]:

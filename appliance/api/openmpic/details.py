@@ -122,6 +122,6 @@ def _deciding(lookups: tuple[Lookup, ...]) -> Lookup:
 def _rcode(text: str | None) -> int | None:
     if text is None:
         return None
-    if text.startswith("RCODE") and text[5:].isdigit():
+    if text.startswith("RCODE") and len(text) <= 10 and text.isascii() and text[5:].isdigit():
         return int(text[5:])
     return _RCODES.get(text)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from appliance.cli.context import Json, console, plain
+from appliance.cli.context import Json, console, escaped, plain
 from appliance.cli.evidence.options import (
     ByCaller,
     ByMethod,
@@ -126,10 +126,11 @@ def _whole(found: Found) -> dict[str, Any]:
 def _print_objects(objects: Iterator[dict[str, Any]]) -> None:
     """`{"records": [...]}`, written as it is read: any number of records needs the memory of one."""
     out = sys.stdout
+    shown = escaped if out.isatty() else str
     out.write('{"records": [')
     between = "\n"
     for each in objects:
-        out.write(between + msgspec.json.encode(each).decode())
+        out.write(between + shown(msgspec.json.encode(each).decode()))
         between = ",\n"
     out.write("\n]}\n")
 

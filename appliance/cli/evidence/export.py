@@ -14,7 +14,7 @@ from typing import Annotated, BinaryIO
 import typer
 from sqlalchemy import Connection
 
-from appliance.cli.context import Json, print_json
+from appliance.cli.context import Json, escaped, print_json
 from appliance.cli.evidence.options import (
     ByCaller,
     ByMethod,
@@ -92,7 +92,7 @@ def export(
     with reading(store_of(context, store)) as connection, _opened(output) as file:
         size = 0
         for piece in _pieces(connection, wanted, format, domain or trace or ""):
-            size += file.write(piece)
+            size += file.write(escaped(piece.decode()).encode() if file.isatty() else piece)
     if json:
         print_json({"file": str(output), "format": format.value, "bytes": size})
 

@@ -92,3 +92,11 @@ def test_tls_alpn() -> None:
     certificate = CertificateSeen("00" * 32, "ACME challenge", ("dns:example.com",), "0420" + "00" * 32, True, True)
     named = msgspec.structs.replace(seen, certificate=certificate)
     assert details_of(named) == TlsAlpnDetails(Method.ACME_TLS_ALPN_01, "ACME challenge")
+
+
+def test_an_rcode_that_a_partner_made_up_is_none() -> None:
+    for rcode in ("RCODE\u00b2", "RCODE" + "9" * 5000, "RCODE", "RCODE-1"):
+        lookup = Lookup("x.example", "TXT", rcode, ad=False, dnssec=DnssecStatus.INSECURE, elapsed_us=1)
+        found = details_of(observed(Method.ACME_DNS_01, lookups=(lookup,)))
+        assert isinstance(found, DnsDetails)
+        assert found.response_code is None

@@ -123,7 +123,20 @@ def test_a_rewritten_chain_is_seen_by_receipts_and_checkpoints(store: Path) -> N
 
 
 @pytest.mark.parametrize("witness", [RECEIPTS, WITNESS])
-@pytest.mark.parametrize("line", [b"no\n", b'{"seq": "\xff"}\n', b"[" * 100_000 + b"\n"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"no\n",
+        b'{"seq": "\xff"}\n',
+        b"[" * 100_000 + b"\n",
+        b"9" * 5000 + b" aa\n",
+        b"0 aa\n",
+        b'{"seq": ' + b"9" * 5000 + b', "hash": "aa"}\n',
+        b'{"seq": -5, "hash": "aa"}\n',
+        b'{"seq": true, "hash": "aa"}\n',
+        b'{"statement": {"seq": -5, "hash": "aa", "time": "", "key": ""}, "signature": ""}\n',
+    ],
+)
 def test_a_line_of_a_witness_that_says_nothing_is_a_problem(store: Path, witness: str, line: bytes) -> None:
     file = store.parent / witness
     file.write_bytes(file.read_bytes() + line)
