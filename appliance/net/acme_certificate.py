@@ -14,7 +14,9 @@ from appliance.model.observation import CertificateSeen
 # An honest challenge certificate takes less than 2 KiB, an RSA key of 8192 bits included: thousands of names never parse.
 MAX_CERTIFICATE_BYTES: Final = 16 * 1024
 _MAX_NAMES_KEPT: Final = 16
-_MAX_NAME_CHARS: Final = 256
+# A domain name has 253 at most (RFC 1035), besides the word that tells its kind. What is longer ends in a sign that none has.
+_MAX_NAME_CHARS: Final = 253
+_CLIPPED: Final = "\N{HORIZONTAL ELLIPSIS}"
 _UNREADABLE: Final = (
     ValueError,
     TypeError,
@@ -53,7 +55,7 @@ def read_certificate(der: bytes) -> CertificateSeen:
 def _acme_identifier(extensions: x509.Extensions) -> tuple[str | None, bool]:
     for extension in extensions:
         if extension.oid == _ACME_IDENTIFIER and isinstance(extension.value, x509.UnrecognizedExtension):
-            return extension.value.value.hex()[:_MAX_NAME_CHARS], extension.critical
+            return _clipped(extension.value.value.hex()), extension.critical
     return None, False
 
 
@@ -67,15 +69,19 @@ def _names(extensions: x509.Extensions) -> tuple[str, ...]:
 
 def _name(name: x509.GeneralName) -> str:
     if isinstance(name, x509.DNSName):
-        return f"dns:{name.value.lower()}"[:_MAX_NAME_CHARS]
+        return f"dns:{_clipped(name.value.lower())}"
     if isinstance(name, x509.IPAddress):
         return f"ip:{name.value}"
     return f"other:{type(name).__name__}"
 
 
+def _clipped(text: str) -> str:
+    return text if len(text) <= _MAX_NAME_CHARS else text[:_MAX_NAME_CHARS] + _CLIPPED
+
+
 def _common_name(certificate: x509.Certificate) -> str | None:
     attributes = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    return str(attributes[0].value)[:_MAX_NAME_CHARS] if attributes else None
+    return _clipped(str(attributes[0].value)) if attributes else None
 
 
 def _is_self_signed(certificate: x509.Certificate) -> bool:

@@ -43,7 +43,7 @@ async def observed(
     context_: ssl.SSLContext, identifier: Identifier = N, *, ports: tuple[str, ...] = (V4,)
 ) -> Observation:
     async with listening(_hold, tls=context_) as port:
-        ctx = context({("n.example", "A"): [V4]}, Loopback({(a, 443): port for a in ports}))
+        ctx = context({(identifier.value, "A"): [V4]}, Loopback({(a, 443): port for a in ports}))
         return await run(request(identifier, CHECK), ctx)
 
 
@@ -112,6 +112,20 @@ async def test_an_address_is_asked_for_by_its_reverse_name(target: str, server_n
     assert observation.outcome is Outcome.MATCH, observation
     assert names == [server_name]
     assert observation.lookups == ()
+
+
+LONGEST = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 53, "example"])
+
+
+@pytest.mark.parametrize("length", [253, 252, 251])
+async def test_the_longest_names_are_compared_whole(length: int, tmp_path: Path) -> None:
+    asked = LONGEST[253 - length :]
+    server = certificate([x509.DNSName(asked)], (PROOF, True))
+    context_ = server_context(server, tmp_path, alpn=["acme-tls/1"])
+    assert (await observed(context_, name(asked))).outcome is Outcome.MATCH
+    longer = certificate([x509.DNSName(asked + "x")], (PROOF, True))
+    context_ = server_context(longer, tmp_path, alpn=["acme-tls/1"])
+    assert (await observed(context_, name(asked))).outcome is Outcome.MISMATCH
 
 
 async def test_a_name_is_sent_as_sni(tmp_path: Path) -> None:
