@@ -18,7 +18,7 @@ from appliance.api.json import parse_object
 from appliance.api.metrics import METRICS_TYPE, Metrics
 from appliance.coordinator.coordinator import Evidence
 from appliance.coordinator.gather import Answer
-from appliance.coordinator.identifiers import parse_identifier
+from appliance.coordinator.identifiers import to_validate
 from appliance.coordinator.perspectives import Perspectives
 from appliance.errors import BadRequest, ChannelClosed
 from appliance.evidence.actor import actor_of
@@ -27,6 +27,7 @@ from appliance.model.check import CheckRequest
 from appliance.model.health import WorkerStatus
 from appliance.model.observation import CheckError, Fault, Observation, Outcome
 from appliance.model.status import Readiness
+from appliance.net.validatable import NONE, Exceptions
 from appliance.policy.parameters import check_problems
 
 # The worker keeps the deadline itself; this is for one that does not.
@@ -53,6 +54,7 @@ class PerspectiveApi:
         metrics: Metrics,
         objection: Callable[[str], str | None],
         asking: Counter[str],
+        exceptions: Exceptions = NONE,
     ) -> None:
         self._metrics = metrics
         self._perspectives = perspectives
@@ -63,6 +65,7 @@ class PerspectiveApi:
         self._most = most
         self._objection = objection
         self._asking = asking
+        self._exceptions = exceptions
         self._in_flight = 0
 
     def routes(self) -> Routes:
@@ -164,7 +167,7 @@ class PerspectiveApi:
         if asked.deadline_ms < 1:
             raise Malformed([Issue.of(("deadline_ms",), "must be 1 or more")])
         try:
-            identifier = parse_identifier(asked.identifier.requested)
+            identifier = to_validate(asked.identifier.requested, self._exceptions)
         except BadRequest as error:
             raise Malformed([Issue.of(("identifier", "requested"), error.rule)]) from error
         if identifier != asked.identifier:

@@ -33,6 +33,7 @@ from appliance.evidence.record import Actor
 from appliance.evidence.retention import segment_object
 from appliance.model.check import method_of
 from appliance.model.keys import Step
+from appliance.net.validatable import Exceptions
 
 _RETRY_AFTER_S = b"1"
 
@@ -70,6 +71,7 @@ class Api:
         self._drains = drains
         self._view = view
         self._caa = settings.caa
+        self._exceptions = Exceptions.of(settings.targets)
         self._store = store
         self._caller_is_primary = settings.primary.kind == "caller"
         self._most_in_flight = settings.api.concurrent_requests
@@ -128,6 +130,7 @@ class Api:
                 self._caller_is_primary,
                 self._coordinator.today(),
                 self._caa.parameters_to_caller,
+                self._exceptions,
             ),
         )
         decision = await self._decision(asked.question)
@@ -136,7 +139,7 @@ class Api:
     async def _decide_draft(self, request: HttpRequest) -> HttpResponse:
         if self._caller_is_primary:
             raise HttpError(501, "The draft has no way to state the primary's determination (primary.kind = caller).")
-        asked = parse_draft(request.body, self._caa.issuer_domains, self._coordinator.today())
+        asked = parse_draft(request.body, self._caa.issuer_domains, self._coordinator.today(), self._exceptions)
         trace_identifier = str(uuid.uuid4())
         checks = [asked.main] if asked.caa is None else [asked.main, asked.caa]
         questions = [

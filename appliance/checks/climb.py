@@ -23,7 +23,8 @@ async def climb(name: str, context: CheckContext, trace: Trace) -> tuple[tuple[b
 
     The labels climbed are those of `name` itself: the resolver follows a CNAME, but its target's parents do not count.
     One question after the other, since the nearest decides: where it is found, none above it costs anything. Raises
-    `ClimbFailed` at the first label whose question was not answered.
+    `ClimbFailed` at the first label whose question was not answered, and where the top-level domain does not exist: a name
+    in no public tree is not one without restrictions. No list of ours says which exist; the root does.
     """
     trace.enter(STEP)
     labels = name.split(".")
@@ -35,4 +36,6 @@ async def climb(name: str, context: CheckContext, trace: Trace) -> tuple[tuple[b
             raise ClimbFailed(asked, failed) from failed
         if reply.rrset:
             return reply.rrset, asked
+    if reply.lookup.rcode == "NXDOMAIN":
+        raise ClimbFailed(asked, StepFailed("caa.no-such-tld", f"{asked}: there is no such top-level domain", STEP))
     return (), None

@@ -12,6 +12,7 @@ from appliance.net.alpn import ACME_TLS_1, AlpnClient
 from appliance.net.dns.resolver import Asks, AsksDelegation, Resolver
 from appliance.net.http.client import HttpClient, HttpLimits
 from appliance.net.http.connect import TcpConnector, client_context
+from appliance.net.validatable import NONE, Exceptions
 from appliance.policy.delegation import DelegationRules
 
 _DELEGATION: Final = DelegationRules()
@@ -44,6 +45,7 @@ class CheckContext:
     `perspective`: the code that every observation carries. `egress_addresses`: called once per observation. `doubts`:
     why the perspective's own proofs (path, exit) do not hold at the moment, empty where they do. `forget`: makes the
     resolver drop what it has cached of CAA at a name, so that a retry is one; False where it could not be made to.
+    `exceptions`: what may be validated although reserved.
     `versions`: the IP versions by which the perspective reaches the Internet; empty: not known.
     """
 
@@ -55,6 +57,7 @@ class CheckContext:
     doubts: Callable[[], tuple[str, ...]] = _proofs_unknown
     forget: Callable[[str], Awaitable[bool]] = _forgets_nothing
     versions: frozenset[int] = frozenset()
+    exceptions: Exceptions = NONE
     now: Callable[[], datetime] = _utc_now
     egress_addresses: Callable[[], tuple[str, ...]] = _none_seen
 
@@ -84,5 +87,14 @@ async def open_context(
     )
     alpn = AlpnClient(resolver, limits, exceptions=exceptions, connector=connector, tls=client_context(ACME_TLS_1))
     return CheckContext(
-        perspective, resolver, http, alpn, delegation, doubts, forget, versions, egress_addresses=egress_addresses
+        perspective,
+        resolver,
+        http,
+        alpn,
+        delegation,
+        doubts,
+        forget,
+        versions,
+        Exceptions.of(settings.targets),
+        egress_addresses=egress_addresses,
     )

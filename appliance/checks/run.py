@@ -30,6 +30,7 @@ from appliance.model.check import CheckRequest, Method, method_of
 from appliance.model.identifier import Identifier
 from appliance.model.observation import CheckError, Fault, Observation
 from appliance.net.trace import StepFailed, Trace
+from appliance.net.validatable import unvalidatable
 from appliance.policy.identifiers import identifier_problem
 from appliance.policy.methods import refusal
 
@@ -94,7 +95,11 @@ async def _check(request: CheckRequest, context: CheckContext, trace: Trace) -> 
     if request.perspective != context.perspective:
         problem: str | None = f"asked of perspective {request.perspective}, but this is {context.perspective}"
     else:
-        problem = identifier_problem(identifier) or refusal(method, identifier)
+        problem = (
+            identifier_problem(identifier)
+            or unvalidatable(identifier, context.exceptions)
+            or refusal(method, identifier)
+        )
     if problem is not None:
         raise StepFailed("request.refused", f"{identifier.value[:255]!r} {problem}", trace.step, Fault.APPLIANCE)
     return await _METHODS[method](identifier, request.check, context, trace)

@@ -172,9 +172,15 @@ class ResolverConfig(_Section):
 
 
 class TargetConfig(_Section):
-    """What targets may be contacted, and how we present ourselves to them."""
+    """What may be validated and contacted, and how we present ourselves to it.
+
+    Both lists of exceptions are for an emulated Internet, and empty in production: `special_purpose_exceptions` are networks that
+    may be validated and contacted although special-purpose (RFC 6890); `special_use_exceptions` are the names that are reserved
+    for tests and documentation (RFC 6761) and count as any other.
+    """
 
     special_purpose_exceptions: tuple[IpNetwork, ...] = ()
+    special_use_exceptions: tuple[Literal["example", "example.com", "example.net", "example.org", "test"], ...] = ()
     user_agent: Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{1,200}$")] = "mpic-appliance"
 
 

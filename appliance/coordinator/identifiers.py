@@ -9,6 +9,7 @@ import idna
 
 from appliance.errors import BadRequest
 from appliance.model.identifier import Identifier, IdentifierType
+from appliance.net.validatable import Exceptions, unvalidatable
 
 FIELD = "domain_or_ip_target"
 
@@ -16,8 +17,6 @@ _MAX_INPUT_CHARACTERS = 1024
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 # Contextual rules of RFC 5892 allow these in some scripts; the IDNA library holds the rules.
 _JOINERS = "\u200c\u200d"
-# Names that are never resolved on the public DNS: RFC 7686, RFC 6762, RFC 6761.
-_NOT_IN_PUBLIC_DNS = frozenset({"onion", "local", "localhost", "invalid"})
 
 
 def parse_identifier(text: str) -> Identifier:
@@ -37,6 +36,15 @@ def parse_identifier(text: str) -> Identifier:
     wildcard = text.startswith("*.")
     name = _a_labels((text[2:] if wildcard else text).removesuffix("."))
     return Identifier(IdentifierType.DNS, name, wildcard=wildcard, requested=text)
+
+
+def to_validate(text: str, exceptions: Exceptions) -> Identifier:
+    """As `parse_identifier`, for what is to be validated: a `BadRequest` also says why nobody can show control of it."""
+    identifier = parse_identifier(text)
+    problem = unvalidatable(identifier, exceptions)
+    if problem is not None:
+        raise _refused(problem)
+    return identifier
 
 
 def _refused(rule: str) -> BadRequest:
@@ -90,8 +98,6 @@ def _a_labels(name: str) -> str:
         raise _refused("ends in a numeric label: neither an IPv4 address in canonical form nor a domain name")
     if len(labels) == 1:
         raise _refused(f"{labels[0]} is a single label, not a fully-qualified domain name under a top-level domain")
-    if labels[-1] in _NOT_IN_PUBLIC_DNS:
-        raise _refused(f"is under .{labels[-1]}, which the public DNS does not serve")
     return name
 
 

@@ -26,6 +26,7 @@ from appliance.coordinator.store import Store
 from appliance.coordinator.tunnels import TunnelWatch
 from appliance.evidence.actor import actor_of
 from appliance.evidence.record import EventType, Software, utc_text
+from appliance.net.validatable import Exceptions
 from appliance.policy.fleet import fleet_from
 
 _log = logging.getLogger("mpicd")
@@ -69,6 +70,7 @@ def perspective_api(
         metrics=metrics,
         objection=objection,
         asking=asking,
+        exceptions=Exceptions.of(settings.targets),
     )
 
 

@@ -43,7 +43,6 @@ _FIXED = """\
     ede: yes
     # These are looked up like any other name; only what no public DNS may hold keeps its built-in answer.
     unblock-lan-zones: yes
-    local-zone: "test." nodefault
 
     # The Internet: unpredictable ports, ids and no trust in what was not asked for.
     edns-buffer-size: 1232
@@ -142,6 +141,8 @@ def render_resolver(settings: Settings, assignment: Assignment) -> str:
         f"auto-trust-anchor-file: {_quoted(paths.trust_anchor)}",
         *([] if settings.resolver.root_hints is None else [f"root-hints: {_quoted(settings.resolver.root_hints)}"]),
         *(f"do-not-query-address: {network}" for network in _not_queried(settings, assignment)),
+        # Of the names for tests, unbound answers for this one by itself.
+        *(['local-zone: "test." nodefault'] if "test" in settings.targets.special_use_exceptions else []),
     ]
     return "\n".join(
         [

@@ -28,6 +28,8 @@ USERS: Final = {
 """Numeric users without an entry in /etc/passwd: the lab leaves no user behind."""
 
 EXCEPTIONS: Final = ("198.18.0.0/15", "2001:db8::/32")
+TEST_NAMES: Final = ("example", "test")
+"""The lab's top-level domains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,11 @@ def _appliance(root: Path, perspectives: list[dict[str, Any]]) -> dict[str, Any]
             "trust_anchor_file": names.trust_anchor_file(),
             "root_hints": names.root_hints_file(),
         },
-        "targets": {"special_purpose_exceptions": list(EXCEPTIONS), "user_agent": "mpic-appliance (lab)"},
+        "targets": {
+            "special_purpose_exceptions": list(EXCEPTIONS),
+            "special_use_exceptions": list(TEST_NAMES),
+            "user_agent": "mpic-appliance (lab)",
+        },
         "anchors": [{"url": f"http://{anchor.host}/"} for anchor in topology.ANCHORS],
         "routing": {"files": [routing_file()], "registry_files": [registry_file()]},
         "caa": {"issuer_domains": [topology.CA_DOMAIN]},

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from tests.lab import names, rpki, state, topology, web
-from tests.lab.appliance_files import EXCEPTIONS, routing_dump
+from tests.lab.appliance_files import EXCEPTIONS, TEST_NAMES, routing_dump
 from tests.lab.model import Egress
 from tests.lab.places import Delays
 from tests.lab.wait import wait_until
@@ -212,6 +212,7 @@ def _appliance() -> dict[str, Any]:
         "appliance_gateways": [str(one) for one in primary.gateway],
         "appliance_origin_asn": primary.origin_asn,
         "appliance_special_purpose_exceptions": list(EXCEPTIONS),
+        "appliance_special_use_exceptions": list(TEST_NAMES),
         "appliance_trust_anchor": str(names.trust_anchor_file()),
         "appliance_root_hints": str(names.root_hints_file()),
         "appliance_routing_files": [ROUTING],

@@ -19,7 +19,7 @@ from appliance.model.identifier import Identifier, IdentifierType
 from appliance.model.observation import Observation
 from tests.lab import Lab, names, topology
 from tests.lab.addresses import host
-from tests.lab.appliance_files import EXCEPTIONS, toml
+from tests.lab.appliance_files import EXCEPTIONS, TEST_NAMES, toml
 from tests.lab.wait import wait_until
 from tests.packaging.container import Container
 from tests.packaging.tree import debian
@@ -85,7 +85,7 @@ def _configuration() -> dict[str, Any]:
             "gateways": list(MACHINE.gateway),
         },
         "resolver": {"trust_anchor_file": "/etc/mpic/root.key", "root_hints": "/etc/mpic/root.hints"},
-        "targets": {"special_purpose_exceptions": list(EXCEPTIONS)},
+        "targets": {"special_purpose_exceptions": list(EXCEPTIONS), "special_use_exceptions": list(TEST_NAMES)},
         "caa": {"issuer_domains": [topology.CA_DOMAIN]},
         "clock": {"require_synchronised": False},
         "api": {

@@ -310,7 +310,10 @@ def _document(directory: Path) -> dict[str, Any]:
             "trust_anchor_file": str(directory / "root.anchor"),
             "root_hints": str(directory / "root.hints"),
         },
-        "targets": {"special_purpose_exceptions": ["198.18.0.0/15", "2001:db8::/32"]},
+        "targets": {
+            "special_purpose_exceptions": ["198.18.0.0/15", "2001:db8::/32"],
+            "special_use_exceptions": ["example", "test"],
+        },
         "caa": {"issuer_domains": ["ca.test"]},
         "anchors": [{"url": "http://www.test/address"}],
         "limits": {"probe_interval_s": 0.5},

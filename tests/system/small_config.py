@@ -83,6 +83,7 @@ place = {{ city = "Bern", country = "CH", latitude = 46.9, longitude = 7.4 }}
 trust_anchor_file = "/nowhere"
 [targets]
 special_purpose_exceptions = ["198.18.0.0/15", "2001:db8::/32"]
+special_use_exceptions = ["example", "test"]
 [api]
 socket = "{self.directory}/run/api.sock"
 operator_socket = "{self.directory}/run/operator.sock"

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints,
 
 from appliance.api.errors import Issue, Malformed
 from appliance.api.json import parse_object
-from appliance.coordinator.identifiers import parse_identifier
+from appliance.coordinator.identifiers import to_validate
 from appliance.errors import BadRequest
 from appliance.model.check import (
     AcmeHttp01Check,
@@ -25,6 +25,7 @@ from appliance.model.check import (
     DnsChangeType,
 )
 from appliance.model.identifier import Identifier, IdentifierType
+from appliance.net.validatable import NONE, Exceptions
 from appliance.policy.parameters import check_problems
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
@@ -78,7 +79,7 @@ class DraftAsked:
 FormType = TypeVar("FormType", bound=_Form)
 
 
-def parse_draft(body: bytes, issuer_domains: tuple[str, ...], day: date) -> DraftAsked:
+def parse_draft(body: bytes, issuer_domains: tuple[str, ...], day: date, exceptions: Exceptions = NONE) -> DraftAsked:
     """The checks that `body` asks for. Raises `Malformed` with one issue for each thing that is wrong."""
     parse_object(body)
     try:
@@ -90,7 +91,7 @@ def parse_draft(body: bytes, issuer_domains: tuple[str, ...], day: date) -> Draf
         ) from error
     name, target = _target(form)
     try:
-        identifier = parse_identifier(target)
+        identifier = to_validate(target, exceptions)
     except BadRequest as error:
         raise Malformed([Issue.of((name,), error.rule)]) from error
     main, with_caa = _checks(form, issuer_domains, identifier)

@@ -13,10 +13,11 @@ from pydantic_core import ErrorDetails
 from appliance.api.errors import Issue, Malformed
 from appliance.api.json import parse_object
 from appliance.api.openmpic.parameters import CaaParameters, DcvCheckParameters, Parameters
-from appliance.coordinator.identifiers import parse_identifier
+from appliance.coordinator.identifiers import to_validate
 from appliance.coordinator.question import Orchestration, Question
 from appliance.errors import BadRequest
 from appliance.evidence.record import CallerStatement
+from appliance.net.validatable import NONE, Exceptions
 from appliance.policy.parameters import check_problems
 
 MAX_ATTEMPTS = 5
@@ -78,6 +79,7 @@ class Terms:
     caller_is_primary: bool
     day: date
     parameters_to_caller: bool = False
+    exceptions: Exceptions = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def parse_request(body: bytes, *, caller: str, terms: Terms) -> Asked:
             terms.issuer_domains, parameters_to_caller=terms.parameters_to_caller
         )
     try:
-        identifier = parse_identifier(request.domain_or_ip_target)
+        identifier = to_validate(request.domain_or_ip_target, terms.exceptions)
     except BadRequest as error:
         raise Malformed([Issue.of((error.field,), error.rule)]) from error
     problems = check_problems(check, identifier, terms.day)

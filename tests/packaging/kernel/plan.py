@@ -18,7 +18,7 @@ import dns.zone
 from cryptography.hazmat.primitives.asymmetric import ec
 from dns.dnssectypes import Algorithm
 
-from tests.lab.appliance_files import EXCEPTIONS, KeyPair, toml
+from tests.lab.appliance_files import EXCEPTIONS, TEST_NAMES, KeyPair, toml
 
 CODE: Final = "ams"
 NAME: Final = "www.honest.example"
@@ -92,7 +92,7 @@ def _appliance(far_key: str) -> dict[str, Any]:
         },
         "perspectives": [_perspective(far_key)],
         "resolver": {"trust_anchor_file": "/etc/mpic/root.key", "root_hints": "/etc/mpic/root.hints"},
-        "targets": {"special_purpose_exceptions": list(EXCEPTIONS)},
+        "targets": {"special_purpose_exceptions": list(EXCEPTIONS), "special_use_exceptions": list(TEST_NAMES)},
         "anchors": [{"url": "http://anchor.lab/"}],
         "caa": {"issuer_domains": ["ca.example"]},
     }

@@ -27,6 +27,7 @@ from appliance.evidence.record import Actor
 from appliance.evidence.writer import EvidenceWriter
 from appliance.model.check import AcmeHttp01Check, CheckRequest
 from appliance.model.identifier import Identifier, IdentifierType
+from appliance.net.validatable import Exceptions
 from tests.unit.coordinator.configuration import settings
 from tests.unit.coordinator.workers import CODES, QUICK, Stage, stage
 
@@ -124,6 +125,7 @@ async def serving(directory: Path, *, limits: TimeLimits = QUICK, **changes: obj
             metrics=api.metrics,
             objection=on.coordinator.objection,
             asking=on.coordinator.asking,
+            exceptions=Exceptions.of(configured.targets),
         ).routes()
         server = Front(configured, on.evidence, on.coordinator.clock.now, frozenset(codes), api.metrics.refusals)
         shared = {**shared, **OwnEvidence(configured.database).routes()}

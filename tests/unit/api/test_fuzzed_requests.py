@@ -18,9 +18,10 @@ from appliance.model.identifier import Identifier
 from appliance.policy.identifiers import identifier_problem
 from tests.unit.api.test_draft import DNS
 from tests.unit.api.test_parameters import METHODS
+from tests.unit.exceptions import EXCEPTIONS
 
 DAY = date(2026, 1, 1)
-TERMS = Terms(("ca.example",), caller_is_primary=False, day=DAY)
+TERMS = Terms(("ca.example",), caller_is_primary=False, day=DAY, exceptions=EXCEPTIONS)
 Parse = Callable[[bytes], Asked | DraftAsked]
 
 
@@ -29,7 +30,7 @@ def mpic(body: bytes) -> Asked:
 
 
 def draft(body: bytes) -> DraftAsked:
-    return parse_draft(body, ("ca.example",), DAY)
+    return parse_draft(body, ("ca.example",), DAY, EXCEPTIONS)
 
 
 PARSERS = pytest.mark.parametrize("parse", [mpic, draft])

@@ -33,9 +33,10 @@ from appliance.model.check import (
     WebsiteChangeCheck,
     method_of,
 )
+from tests.unit.exceptions import EXCEPTIONS
 
 # Before BR 3.2.2.4.8 must no longer be relied on.
-TERMS = Terms(("ca.example",), caller_is_primary=False, day=date(2026, 1, 1))
+TERMS = Terms(("ca.example",), caller_is_primary=False, day=date(2026, 1, 1), exceptions=EXCEPTIONS)
 HASH = "ghRCE7ZwHKjsEHvFqGPnZpHcVwzV7cwFJrYmuFxAWcU"
 URI = "https://ca.example/acct/1"
 
@@ -218,7 +219,7 @@ def test_case_is_asked_for_as_the_record_type_has_it() -> None:
 
 def test_a_method_that_must_not_be_relied_on_is_refused_from_its_day() -> None:
     parameters = next(one for one, check in METHODS if isinstance(check, IpAddressCheck))
-    later = Terms(("ca.example",), caller_is_primary=False, day=date(2026, 3, 15))
+    later = Terms(("ca.example",), caller_is_primary=False, day=date(2026, 3, 15), exceptions=EXCEPTIONS)
     with pytest.raises(Malformed) as refused:
         parse_request(json.dumps(dcv(parameters)).encode(), caller="test", terms=later)
     (issue,) = refused.value.body.validation_issues
@@ -242,7 +243,9 @@ def test_caa() -> None:
 
 
 def test_the_configuration_may_leave_rfc_8657_to_the_caller() -> None:
-    terms = Terms(("ca.example",), caller_is_primary=False, day=date(2026, 1, 1), parameters_to_caller=True)
+    terms = Terms(
+        ("ca.example",), caller_is_primary=False, day=date(2026, 1, 1), parameters_to_caller=True, exceptions=EXCEPTIONS
+    )
     body = json.dumps({"check_type": "caa", "domain_or_ip_target": "example.com"}).encode()
     check = parse_request(body, caller="test", terms=terms).question.check
     assert isinstance(check, CaaCheck)
@@ -267,7 +270,7 @@ def test_on_later_days_exactly_the_forbidden_methods_are_refused(day: date) -> N
             parse_request(
                 json.dumps(dcv(parameters)).encode(),
                 caller="test",
-                terms=Terms(("ca.example",), caller_is_primary=False, day=day),
+                terms=Terms(("ca.example",), caller_is_primary=False, day=day, exceptions=EXCEPTIONS),
             )
         except Malformed as error:
             (issue,) = error.body.validation_issues

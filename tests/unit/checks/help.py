@@ -9,6 +9,7 @@ from appliance.model.check import AnyCheck, CheckRequest
 from appliance.model.identifier import Identifier, IdentifierType
 from appliance.model.observation import CheckError
 from appliance.policy.delegation import DelegationRules
+from tests.unit.exceptions import EXCEPTIONS
 from tests.unit.net.web import FakeResolver, Loopback, alpn_client, client
 
 Table = dict[tuple[str, str], list[str] | CheckError | list[bytes]]
@@ -40,6 +41,7 @@ def context(
         lambda: doubts,
         forget,
         versions,
+        EXCEPTIONS,
         now=lambda: NOW,
         egress_addresses=lambda: ("198.18.9.9",),
     )

@@ -74,5 +74,5 @@ async def test_an_address_is_asked_without_any_look_up(target: str, host: bytes)
 async def test_a_special_purpose_address_is_not_asked() -> None:
     connector = Loopback({})
     observation = await run(request(address("127.0.0.1"), CHECK), context({}, connector))
-    assert (observation.outcome, observation.errors[0].code) == (Outcome.ERROR, "address.refused")
+    assert (observation.outcome, observation.errors[0].code) == (Outcome.ERROR, "request.refused")
     assert connector.connected == []

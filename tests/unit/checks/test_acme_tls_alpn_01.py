@@ -147,7 +147,7 @@ async def test_neither_wildcards_nor_special_purpose_addresses() -> None:
     assert wildcard.errors[0].code == "request.refused"
     connector = Loopback({})
     special = await run(request(address("127.0.0.1"), CHECK), context({}, connector))
-    assert special.errors[0].code == "address.refused"
+    assert special.errors[0].code == "request.refused"
     assert connector.connected == []
 
 

@@ -8,6 +8,7 @@ from appliance.checks.run import run
 from appliance.model.check import CaaCheck, CertificateType
 from appliance.model.observation import CheckError, Outcome
 from tests.unit.checks.help import Table, context, name, request
+from tests.unit.checks.help import asked as questions
 from tests.unit.net.web import FakeResolver
 
 CHECK = CaaCheck(CertificateType.TLS_SERVER, ("ca.example",))
@@ -69,3 +70,22 @@ async def test_the_wildcard_label_is_removed_and_issuewild_counts() -> None:
     ctx = context({("b.example", "CAA"): ['0 issue "ca.example"', '0 issuewild ";"']})
     assert (await run(request(name("b.example"), CHECK), ctx)).outcome is Outcome.MATCH
     assert (await run(request(name("b.example", wildcard=True), CHECK), ctx)).outcome is Outcome.MISMATCH
+
+
+ASKED = CaaCheck(CertificateType.TLS_SERVER, ("ca.example",))
+
+
+@pytest.mark.parametrize("wildcard", [False, True])
+async def test_a_name_under_no_top_level_domain_is_not_unrestricted(wildcard: bool) -> None:
+    ctx = context({})
+    observation = await run(request(name("foo.nosuchtld", wildcard=wildcard), ASKED), ctx)
+    assert (observation.outcome, observation.corroborates) == (Outcome.ERROR, False)
+    assert observation.errors[0].code == "caa.no-such-tld"
+
+
+async def test_a_partner_cannot_have_reserved_names_checked() -> None:
+    ctx = context({})
+    for reserved in ("host.internal", "1.2.0.192.in-addr.arpa"):
+        observation = await run(request(name(reserved), ASKED), ctx)
+        assert (observation.outcome, observation.errors[0].code) == (Outcome.ERROR, "request.refused")
+    assert questions(ctx) == []

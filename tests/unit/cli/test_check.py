@@ -14,9 +14,10 @@ from appliance.api.openmpic.request import Terms, parse_request
 from appliance.cli.client import Coordinator, RequestRefused
 from appliance.cli.main import app
 from appliance.model.check import CaaCheck, Method, method_of
+from tests.unit.exceptions import EXCEPTIONS
 
 DAY = date(2026, 1, 1)
-TERMS = Terms(("ca.example",), caller_is_primary=False, day=DAY)
+TERMS = Terms(("ca.example",), caller_is_primary=False, day=DAY, exceptions=EXCEPTIONS)
 KEY_AUTHORIZATION = "token.thumbprint"
 HEX = hashlib.sha256(KEY_AUTHORIZATION.encode()).hexdigest()
 EMAIL, PHONE = ["--challenge-value", "a@example.org"], ["--challenge-value", "+1-555-0100"]

@@ -26,6 +26,10 @@ def document(directory: Path) -> dict[str, Any]:
         },
         "perspectives": [_perspective(index, site) for index, site in enumerate(REMOTES)],
         "resolver": {"trust_anchor_file": "/etc/mpic/root.ds"},
+        "targets": {
+            "special_purpose_exceptions": ["192.0.2.0/24"],
+            "special_use_exceptions": ["example", "example.com", "example.net", "example.org", "test"],
+        },
         "caa": {"issuer_domains": ["ca.example"]},
         "api": {
             "socket": str(directory / "api.sock"),

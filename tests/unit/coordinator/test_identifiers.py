@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.coordinator.identifiers import parse_identifier
+from appliance.coordinator.identifiers import parse_identifier, to_validate
 from appliance.errors import BadRequest
 from appliance.model.identifier import IdentifierType
+from appliance.net import special_use_registry as registry
+from appliance.net.validatable import NONE, Exceptions
+from tests.unit.exceptions import EXCEPTIONS
 
 LDH = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 
@@ -98,8 +101,6 @@ def test_addresses(text: str, value: str) -> None:
         ("☃.example", "internationalised"),
         ("ex\u202eample.com", "control"),
         ("a\u200db.example", "internationalised"),
-        ("hidden.onion", "onion"),
-        ("printer.local", "local"),
     ],
 )
 def test_what_is_refused_says_why(text: str, why: str) -> None:
@@ -123,3 +124,69 @@ def test_any_text_is_canonical_or_refused(text: str) -> None:
         assert found.value.count(".") >= 1
         assert all(LDH.fullmatch(label) for label in found.value.split("."))
         assert parse_identifier(found.value).value == found.value
+
+
+EVERY = [name for name, _ in (*registry.FOR_TESTS, *registry.NEVER_EXCEPTED)]
+RESERVED = [
+    "host.internal",
+    "a.b.c.x.alt",
+    "router.home.arpa",
+    "home.arpa",
+    "printer.local",
+    "hidden.onion",
+    "x.localhost",
+    "x.invalid",
+    "*.host.internal",
+    "80.20.18.198.in-addr.arpa",
+    "*.20.18.198.in-addr.arpa",
+    "1.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa",
+    "x.service.arpa",
+    "dns.resolver.arpa",
+    "x.6tisch.arpa",
+    "eap.arpa",
+    "x.ipv4only.arpa",
+]
+FOR_TESTS = ["x.test", "a.b.example", "www.example.com", "example.net", "*.EXAMPLE.org"]
+ADDRESSES = [
+    "10.0.0.1",
+    "127.0.0.1",
+    "169.254.1.1",
+    "198.18.0.1",
+    "192.0.2.1",
+    "224.0.0.1",
+    "255.255.255.255",
+    "::1",
+    "fe80::1",
+    "fc00::1",
+    "::ffff:1.2.3.4",
+    "64:ff9b::102:304",
+    "2002:102:304::1",
+    "2001:db8::1",
+    "ff02::1",
+    "3fff::1",
+]
+
+
+@pytest.mark.parametrize("text", [*RESERVED, *FOR_TESTS, *ADDRESSES])
+def test_what_nobody_can_show_control_of_is_refused(text: str) -> None:
+    parse_identifier(text)  # its form is right
+    with pytest.raises(BadRequest) as refused:
+        to_validate(text, NONE)
+    assert refused.value.field == "domain_or_ip_target"
+    assert "nobody can show control" in refused.value.rule
+
+
+@pytest.mark.parametrize("text", FOR_TESTS)
+def test_names_for_tests_can_be_excepted(text: str) -> None:
+    assert to_validate(text, EXCEPTIONS).requested == text
+
+
+@pytest.mark.parametrize("text", RESERVED)
+def test_other_reserved_names_can_not(text: str) -> None:
+    with pytest.raises(BadRequest):
+        to_validate(text, Exceptions(names=tuple(EVERY)))
+
+
+@pytest.mark.parametrize("text", ["xexample.com", "internal.com", "test.net", "www.arpa.net", "as112.arpa", "1.1.1.1"])
+def test_names_and_addresses_beside_them_are_not(text: str) -> None:
+    assert to_validate(text, NONE).value == text

@@ -25,7 +25,8 @@ V4, V6 = "198.18.0.1", "2001:db8::1"
 
 
 class FakeResolver:
-    """Answers from a table of `(name, type)` to presentation data or an error; all else is NXDOMAIN."""
+    """Answers from a table of `(name, type)` to presentation data or an error; all else is NXDOMAIN, but for top-level
+    domains: only `nosuchtld` does not exist."""
 
     def __init__(self, table: dict[tuple[str, str], list[str] | CheckError | list[bytes]]) -> None:
         self.table = table
@@ -38,7 +39,8 @@ class FakeResolver:
         if isinstance(found, CheckError):
             bogus = DnssecStatus.BOGUS if found.code == "dns.bogus" else DnssecStatus.INDETERMINATE
             return Reply(Lookup(name, rdtype, "SERVFAIL", ad=False, dnssec=bogus, error=found))
-        rcode = "NOERROR" if found is not None or any(n.endswith(name) for n, _ in self.table) else "NXDOMAIN"
+        there = any(n.endswith(name) for n, _ in self.table) or ("." not in name and name != "nosuchtld")
+        rcode = "NOERROR" if found is not None or there else "NXDOMAIN"
         status = DnssecStatus.SECURE if self.ad else DnssecStatus.INSECURE
         data = [_both(rdtype, item) for item in found or ()]
         records = tuple(Record(name, rdtype, 60, text) for text, _ in data)
