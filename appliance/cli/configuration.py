@@ -13,7 +13,7 @@ from appliance.cli.context import Invocation, Json, console, print_json
 from appliance.config import Settings, WireGuardConfig, load
 from appliance.errors import ConfigError
 from appliance.policy.br_table import next_row, row_at
-from appliance.policy.fleet import fleet_from, shortfalls
+from appliance.policy.fleet import fleet_from, place_findings, shortfalls
 from appliance.tunnels.keys import BadKeyFile, active_slot
 
 app = typer.Typer(help="The configuration file.", no_args_is_help=True)
@@ -32,16 +32,19 @@ def check(context: typer.Context, json: Json = False) -> None:
     """
     invocation: Invocation = context.obj
     today = datetime.now(UTC).date()
-    problems, warnings, codes = [], [], []
+    problems: list[str] = []
+    warnings: list[str] = []
+    codes: list[str] = []
     try:
         settings = load(invocation.config)
         codes = [perspective.code for perspective in settings.perspectives]
         fleet = fleet_from(settings)
         problems = [*shortfalls(fleet, today), *_files(settings)]
+        _, warnings = place_findings(settings)
         upcoming = next_row(today)
         if upcoming is not None:
             day = datetime.fromisoformat(upcoming.since).date()
-            warnings = [f"from {upcoming.since}: {line}" for line in shortfalls(fleet, day)]
+            warnings += [f"from {upcoming.since}: {line}" for line in shortfalls(fleet, day)]
     except ConfigError as error:
         problems = error.problems
     named = [line if line.startswith(str(invocation.config)) else f"{invocation.config}: {line}" for line in problems]

@@ -34,6 +34,11 @@ def perspectives(context: typer.Context, json: Json = False) -> None:
 def _show(report: PerspectiveSetReport) -> None:
     out = console()
     out.print(_matrix(report))
+    for site in report.sites:
+        if site.place.country_override is not None:
+            reason = plain(site.place.country_override, 200)
+            line = f"{site.code}: not in {site.place.country} by its coordinates; country_override: {reason}"
+            out.print(line, style="yellow", markup=False)
     regions = Table("RIR region", "perspectives", title="Regions of the remotes", title_justify="left")
     for region in report.rirs:
         regions.add_row(str(region.rir), ", ".join(region.codes))

@@ -34,12 +34,16 @@ class _Section(BaseModel):
 
 
 class PlaceConfig(_Section):
-    """A place on the Earth, WGS-84 degrees; `country` decides the RIR region (BR 3.2.2.9)."""
+    """A place on the Earth, WGS-84 degrees; `country` decides the RIR region (BR 3.2.2.9).
+
+    `country_override`: why the coordinates lie more than 50 km outside of `country`. It is recorded, and never changes the region.
+    """
 
     city: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
     latitude: Annotated[float, Field(ge=-90, le=90)]
     longitude: Annotated[float, Field(ge=-180, le=180)]
+    country_override: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{10,200}$")] | None = None
 
 
 class WireGuardConfig(_Section):

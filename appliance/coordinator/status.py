@@ -32,7 +32,7 @@ from appliance.model.status import (
 from appliance.policy.br_table import BR_SECTION, BR_VERSION, next_row, row_at
 from appliance.policy.distance import DISTINCT_METRES
 from appliance.policy.diversity import Share, shares
-from appliance.policy.fleet import Fleet, shortfalls
+from appliance.policy.fleet import Fleet, place_findings, shortfalls
 from appliance.policy.margin import coming_shortfalls, single_losses
 from appliance.policy.quorum import judge
 
@@ -65,6 +65,7 @@ class StatusView:
         self._proofs = proofs
         self._clock_watch = ClockWatch()
         self._configuration_sha256 = configuration_sha256
+        _, self._place_warnings = place_findings(settings)
         self._started_at = utc_text(coordinator.clock.now())
         configured: tuple[PerspectiveConfig | RemotePerspectiveConfig, ...] = settings.perspectives
         configured += settings.remote_perspectives
@@ -151,6 +152,7 @@ class StatusView:
         return self._coordinator.perspectives.down(code) or (None if proofs is None else proofs.withheld)
 
     def _warnings(self) -> Iterator[str]:
+        yield from self._place_warnings
         perspectives, clock = self._coordinator.perspectives, self._coordinator.clock
         if perspectives.report_problem is not None:
             yield f"no report of the tunnel daemon: {perspectives.report_problem}"

@@ -112,21 +112,26 @@ def start_perspectives(path: Path) -> None:
     channels = _local_channels(settings)
     if not channels:
         raise ConfigError([f"{path}: perspectives: --perspective-only needs one at least, or a local primary"])
+    fleet = _fleet(path, settings)
     store = open_store(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve_perspectives(settings, channels, store, software, _now, _until))
+        runner.run(serve_perspectives(settings, fleet, channels, store, software, _now, _until))
 
 
 def compliant_fleet(path: Path, settings: Settings, day: date) -> Fleet:
-    """The configured set. Raises `ConfigError` where it lies in no RIR region, or cannot comply with the row of `day`."""
+    """The configured set. Raises `ConfigError` if a place is not in its country, or the set cannot comply with the row of `day`."""
+    fleet = _fleet(path, settings)
+    found = shortfalls(fleet, day)
+    if found:
+        raise ConfigError([f"{path}: {problem}" for problem in found])
+    return fleet
+
+
+def _fleet(path: Path, settings: Settings) -> Fleet:
     try:
-        fleet = fleet_from(settings)
-        found = shortfalls(fleet, day)
-        if found:
-            raise ConfigError(found)
+        return fleet_from(settings)
     except ConfigError as error:
         raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from error
-    return fleet
 
 
 async def serve(

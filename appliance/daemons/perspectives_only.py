@@ -27,7 +27,7 @@ from appliance.coordinator.tunnels import TunnelWatch
 from appliance.evidence.actor import actor_of
 from appliance.evidence.record import EventType, Software, utc_text
 from appliance.net.validatable import Exceptions
-from appliance.policy.fleet import fleet_from
+from appliance.policy.fleet import Fleet
 
 _log = logging.getLogger("mpicd")
 
@@ -76,6 +76,7 @@ def perspective_api(
 
 async def serve_perspectives(
     settings: Settings,
+    fleet: Fleet,
     channels: Mapping[str, Channel],
     store: Store,
     software: Software,
@@ -92,7 +93,7 @@ async def serve_perspectives(
         perspectives.start()
         stack.push_async_callback(perspectives.close)
         metrics = Metrics()
-        judgement = await open_judgement(settings, fleet_from(settings), perspectives, evidence.submit, actor, now)
+        judgement = await open_judgement(settings, fleet, perspectives, evidence.submit, actor, now)
         proving = judgement.start(stack)
 
         def objection(code: str) -> str | None:

@@ -17,13 +17,18 @@ class Rir(StrEnum):
     RIPE_NCC = "RIPE NCC"
 
 
-class Place(msgspec.Struct, frozen=True):
-    """A point on the Earth. Coordinates are WGS-84 in whole microdegrees; `country` is ISO 3166-1 alpha-2."""
+class Place(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A point on the Earth. Coordinates are WGS-84 in whole microdegrees; `country` is ISO 3166-1 alpha-2.
+
+    `country_override`: the operator's reason why the coordinates lie outside of `country`, if they do. Left out of JSON
+    otherwise, so that places of older records have the same bytes.
+    """
 
     city: str
     country: str
     latitude_udeg: int
     longitude_udeg: int
+    country_override: str | None = None
 
 
 class Site(msgspec.Struct, frozen=True):

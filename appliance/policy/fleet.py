@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import combinations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from appliance.config import PlaceConfig, Settings
+from appliance.config import PerspectiveConfig, PlaceConfig, PrimaryConfig, RemotePerspectiveConfig, Settings
 from appliance.errors import ConfigError
 from appliance.model.place import Place, Rir, Site
+from appliance.policy.borders import read
 from appliance.policy.br_table import BR_SECTION, row_at
 from appliance.policy.distance import DISTINCT_METRES, geodesic_metres
-from appliance.policy.rir import region_of
+from appliance.policy.served import REGIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,23 +58,43 @@ def fleet_of(primary: Site, remotes: Iterable[Site]) -> Fleet:
 
 
 def fleet_from(settings: Settings) -> Fleet:
-    """The fleet that the configuration describes. Raises `ConfigError` for a country that lies in no RIR region."""
-    unknown: list[str] = []
+    """The fleet that the configuration describes. Raises `ConfigError` for a country that lies in no RIR region, and for any
+    place, those of anchors among them, whose coordinates are not in its country.
+    """
+    problems, _ = place_findings(settings)
+    if problems:
+        raise ConfigError(problems)
+    remotes: tuple[PerspectiveConfig | RemotePerspectiveConfig, ...] = settings.perspectives
+    remotes += settings.remote_perspectives
+    return fleet_of(_site(settings.primary), (_site(remote) for remote in remotes))
 
-    def site(key: str, code: str, configured: PlaceConfig) -> Site:
-        rir = region_of(configured.country)
-        if rir is None:
-            unknown.append(f"{key}.place.country: {configured.country} lies in no RIR service region (BR {BR_SECTION})")
-        return Site(code, place_of(configured), rir or Rir.RIPE_NCC)
 
-    primary = site("primary", settings.primary.code, settings.primary.place)
-    remotes = [site(f"perspectives.{index}", p.code, p.place) for index, p in enumerate(settings.perspectives)]
-    remotes += [
-        site(f"remote_perspectives.{index}", p.code, p.place) for index, p in enumerate(settings.remote_perspectives)
-    ]
-    if unknown:
-        raise ConfigError(unknown)
-    return fleet_of(primary, remotes)
+def place_findings(settings: Settings) -> tuple[list[str], list[str]]:
+    """The problems of all configured places, and the warnings, as lines of the form `key: rule`.
+
+    Reads the borders and lets go of them: they are megabytes that nobody needs after the start.
+    """
+    borders = read(REGIONS)
+    problems, warnings = [], []
+    for key, place in _places(settings):
+        found = borders.compare(place.country, place.latitude, place.longitude, place.country_override)
+        if found.problem is not None:
+            problems.append(f"{key}.country: {found.problem}")
+        if found.warning is not None:
+            warnings.append(f"{key}.country: {found.warning}")
+    return problems, warnings
+
+
+def _places(settings: Settings) -> Iterator[tuple[str, PlaceConfig]]:
+    """Every configured place by its key."""
+    yield "primary.place", settings.primary.place
+    for name in ("perspectives", "remote_perspectives", "place_anchors"):
+        for index, one in enumerate(getattr(settings, name)):
+            yield f"{name}.{index}.place", one.place
+
+
+def _site(configured: PrimaryConfig | PerspectiveConfig | RemotePerspectiveConfig) -> Site:
+    return Site(configured.code, place_of(configured.place), Rir(REGIONS[configured.place.country]))
 
 
 def shortfalls(fleet: Fleet, day: date) -> list[str]:
@@ -111,4 +132,5 @@ def place_of(configured: PlaceConfig) -> Place:
         country=configured.country,
         latitude_udeg=round(configured.latitude * 1_000_000),
         longitude_udeg=round(configured.longitude * 1_000_000),
+        country_override=configured.country_override,
     )

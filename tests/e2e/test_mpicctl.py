@@ -91,3 +91,14 @@ def test_config_check(appliance: Appliance, tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert f"{broken}: perspectives.1.code" in done.stdout.replace("\n", "")
+    broken.write_text(text.replace('country = "US"', 'country = "IL"'))
+    done = subprocess.run(
+        [str(MPICCTL), "--config", str(broken), "config", "check", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    problems = json.loads(done.stdout)["problems"]
+    assert problems
+    assert all(".place.country: " in line and "lies in US (United States of America)" in line for line in problems)

@@ -109,7 +109,42 @@ def _same_port(hosts: Inventory) -> None:
     hosts["nyc"]["egress_echo_port"] = 51820
 
 
+def _elsewhere(hosts: Inventory) -> None:
+    hosts["nyc"]["egress_place"] = {"city": "Chicago", "country": "IL", "latitude": 41.88, "longitude": -87.63}
+
+
+def _swapped(hosts: Inventory) -> None:
+    hosts["ams"]["egress_place"] = {"city": "Amsterdam", "country": "NL", "latitude": 4.9, "longitude": 52.37}
+
+
+def _boolean(hosts: Inventory) -> None:
+    hosts["ams"]["egress_place"]["country"] = False
+
+
+def _not_a_number(hosts: Inventory) -> None:
+    hosts["ams"]["egress_place"]["latitude"] = float("nan")
+
+
+def _without_reason(hosts: Inventory) -> None:
+    hosts["ams"]["egress_place"]["country_override"] = "because"
+
+
+_OUTSIDE = "at most 50 km are tolerated, as the country decides the RIR region (BR 3.2.2.9)"
+_REMEDY = "Correct country or coordinates, or give the reason as country_override"
 WRONG = [
+    (
+        _elsewhere,
+        "nyc: egress_place.country: latitude 41.88, longitude -87.63 lies in US (United States of America), "
+        f"9,807 km outside of IL (Israel); {_OUTSIDE}. {_REMEDY}",
+    ),
+    (
+        _swapped,
+        "ams: egress_place.country: latitude 4.9, longitude 52.37 lies in SO (Somalia), 6,663 km outside of "
+        f"NL (Kingdom of the Netherlands); latitude and longitude look swapped; {_OUTSIDE}. {_REMEDY}",
+    ),
+    (_boolean, "ams: egress_place.country: must be an ISO 3166-1 code of two capital letters, in quotes"),
+    (_not_a_number, "ams: egress_place.latitude: must be a number of degrees of at most 90"),
+    (_without_reason, "ams: egress_place.country_override: must be a reason of 10 to 200 characters in one line"),
     (_without_latitude, "ams: egress_place.latitude: must be a number of degrees of at most 90"),
     (_without_place, "ams: egress_place is missing"),
     (_too_near, "ams: 364 km from nyc; BR 3.2.2.9 asks for at least 500 km"),
@@ -190,8 +225,19 @@ def test_too_few_anchors_are_warned_of(rules: ModuleType, inventory: Inventory) 
     assert unproven.endswith("the place of sin, sao, jnb is not proven")
     assert bare.startswith("appliance-1: no more than 3 authenticated anchors")
     assert bare.endswith("the place of hq, ams, nyc lapses with the loss of one")
-    inventory["mpic_appliances"]["appliance-1"]["appliance_place_anchors"] = [_ANCHOR, _ANCHOR]
-    assert warnings() == []
+    overridden = {
+        "city": "Bonn",
+        "country": "NL",
+        "latitude": 50.5,
+        "longitude": 8.7,
+        "country_override": "a test of it",
+    }
+    inventory["mpic_appliances"]["appliance-1"]["appliance_place_anchors"] = [_ANCHOR, _ANCHOR | {"place": overridden}]
+    (warning,) = warnings()
+    assert warning.startswith(
+        "appliance-1: appliance_place_anchors.1.place.country: latitude 50.5, longitude 8.7 lies in DE"
+    )
+    assert warning.endswith("country_override: a test of it")
 
 
 def test_a_key_twice_is_refused(rules: ModuleType) -> None:
@@ -222,7 +268,7 @@ def test_distances_are_those_on_the_ellipsoid(
     assert rules.distance_km(*places) == pytest.approx(exact_m / 1000, abs=0.1)
 
 
-@pytest.mark.parametrize("wrong", ["near", "unreachable"])
+@pytest.mark.parametrize("wrong", ["near", "elsewhere", "unreachable"])
 def test_site_stops_before_any_change(tmp_path: Path, inventory: Inventory, wrong: str) -> None:
     for hosts in inventory.values():
         for values in hosts.values():
@@ -230,10 +276,16 @@ def test_site_stops_before_any_change(tmp_path: Path, inventory: Inventory, wron
             values |= {"ansible_host": "127.0.0.1", "ansible_port": 1}
     if wrong == "near":
         _too_near(inventory["mpic_egresses"])
+    if wrong == "elsewhere":
+        _elsewhere(inventory["mpic_egresses"])
     file = _written(inventory, tmp_path / "hosts.yml")
     done = ansible(tmp_path, "ansible-playbook", "playbooks/site.yml", "-i", str(file))
     assert done.returncode != 0
-    rule = "364 km from nyc" if wrong == "near" else "ams: does not answer ssh at 127.0.0.1"
+    rule = {
+        "near": "364 km from nyc",
+        "elsewhere": "longitude -87.63 lies in US (United States of America)",
+        "unreachable": "ams: does not answer ssh at 127.0.0.1",
+    }[wrong]
     assert rule in done.stdout + done.stderr
     assert "changed=1" not in done.stdout
     assert "Harden every node" not in done.stdout
@@ -274,7 +326,9 @@ def test_what_the_roles_write_is_what_the_programs_read(tmp_path: Path, inventor
         hosts["egress_echo_server"] = {"address": hosts["egress_addresses"][0], "port": 51821, "public_key": key}
     inventory["mpic_egresses"]["jnb"] |= {"egress_echo": False, "egress_echo_server": {}}
     for hosts in inventory["mpic_appliances"].values():
-        hosts["appliance_place_anchors"] = [_ANCHOR | {"port": 51000}]
+        place = _FRANKFURT | {"country_override": 'no need, "quoted"'}
+        hosts["appliance_place_anchors"] = [_ANCHOR | {"port": 51000, "place": place}]
+        hosts["appliance_place"] = hosts["appliance_place"] | {"country_override": "no need here"}
         hosts["appliance_rov"] = {"policy": "record", "schedule": False}
         hosts["appliance_vrp_url"] = "https://validator.ca.example/vrps.json"
         hosts["appliance_feed_ca"] = "files/validator.pem"
@@ -294,6 +348,8 @@ def test_what_the_roles_write_is_what_the_programs_read(tmp_path: Path, inventor
     settings = load(tmp_path / "appliance-1.toml")
     assert shortfalls(fleet_from(settings), DAY_OF_LAST_ROW) == []
     (anchor,) = settings.place_anchors
+    assert anchor.place.country_override == 'no need, "quoted"'
+    assert settings.primary.place.country_override == "no need here"
     assert (anchor.name, anchor.port, anchor.place.longitude) == ("fra", 51000, 8.68)
     assert (settings.rov.policy, settings.rov.schedule, settings.rov.beacons_file) == ("record", False, None)
     assert settings.rov.vrp_file == Path("/var/lib/mpic-feed/vrps.json")

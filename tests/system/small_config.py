@@ -99,7 +99,7 @@ issuer_domains = ["ca.example"]
 [[perspectives]]
 code = "{code}"
 netns = "{dict(variant.namespaces).get(code, netns(code))}"
-place = {{ city = "{code}", country = "NL", latitude = 52.3, longitude = {4.9 + 20 * number} }}
+place = {{ city = "{code}", country = "{("NL", "PL")[number]}", latitude = 52.3, longitude = {4.9 + 15 * number} }}
 provider = "provider"
 upstreams = [65001]
 origin_asn = {65002 + number}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import math
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from itertools import combinations
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 # BR 3.2.2.9
@@ -20,6 +25,10 @@ ENDPOINT_PORT = 51820
 _A_M = 6378137.0
 _F = 1 / 298.257223563
 _NEEDED = ("index", "place", "provider", "upstreams", "origin_asn", "addresses")
+_POLICY = Path(__file__).resolve().parents[3] / "appliance" / "policy"
+# As in the configuration's schema.
+_OVERRIDE = re.compile(r"[^\x00-\x1f\x7f]{10,200}")
+_COUNTRY = re.compile(r"[A-Z]{2}")
 _ANCHOR_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 _KEY = re.compile(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
 _URLS = {"appliance_vrp_url": r"https?://\S+", "appliance_beacons_url": r"https://\S+"}
@@ -47,14 +56,15 @@ def inventory_problems(egresses: Sequence[Host], appliances: Sequence[Host]) -> 
     if not egresses or not appliances:
         found.append("inventory: the groups mpic_egresses and mpic_appliances each need a host")
     if not found:
-        found = [*_apart(egresses, appliances), *_unique(egresses, appliances), *_anchor_names(egresses, appliances)]
+        found = [problem for host in (*egresses, *appliances) for problem, _ in _countries(host) if problem]
+        found += [*_apart(egresses, appliances), *_unique(egresses, appliances), *_anchor_names(egresses, appliances)]
     return found
 
 
 def inventory_warnings(egresses: Sequence[Host], appliances: Sequence[Host]) -> list[str]:
     """What the inventory lacks although the product works without; no host's variables are wrong."""
+    found = [warning for host in (*egresses, *appliances) for _, warning in _countries(host) if warning]
     echoes = {host["inventory_hostname"] for host in egresses if _echoes(host)}
-    found = []
     for host in appliances:
         named = len(host.get("appliance_place_anchors", ()))
         codes = [host["appliance_code"], *(egress["inventory_hostname"] for egress in egresses)]
@@ -154,11 +164,51 @@ def _extra(name: str, host: Host) -> Iterator[str]:
 def _place(name: str, key: str, place: Any) -> Iterator[str]:
     for part, most in (("latitude", 90), ("longitude", 180)):
         value = place.get(part) if isinstance(place, Mapping) else None
-        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > most:
+        # Not-a-number is not beyond the most, nor within.
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= most:
             yield f"{name}: {key}.{part}: must be a number of degrees of at most {most}"
-    for part in ("city", "country"):
-        if not isinstance(place, Mapping) or not place.get(part):
-            yield f"{name}: {key}.{part} is missing"
+    if not isinstance(place, Mapping) or not place.get("city"):
+        yield f"{name}: {key}.city is missing"
+    # In YAML a bare NO is a boolean.
+    if not isinstance(place, Mapping) or not _COUNTRY.fullmatch(str(place.get("country"))):
+        yield f"{name}: {key}.country: must be an ISO 3166-1 code of two capital letters, in quotes"
+
+
+def _countries(host: Host) -> Iterator[tuple[str | None, str | None]]:
+    """The problem and the warning about each of the host's places, held against its country as the appliance does."""
+    places = {key: host[key] for key in ("egress_place", "appliance_place") if key in host}
+    for index, anchor in enumerate(host.get("appliance_place_anchors", ())):
+        places[f"appliance_place_anchors.{index}.place"] = anchor["place"]
+    for key, place in places.items():
+        at, override = f"{host['inventory_hostname']}: {key}", place.get("country_override")
+        if override is not None and not _OVERRIDE.fullmatch(str(override)):
+            yield f"{at}.country_override: must be a reason of 10 to 200 characters in one line", None
+            continue
+        found = _borders().compare(str(place["country"]), place["latitude"], place["longitude"], override)
+        yield (
+            found.problem and f"{at}.country: {found.problem}",
+            found.warning and f"{at}.country: {found.warning}",
+        )
+
+
+@functools.cache
+def _borders() -> Any:
+    """The borders of the appliance's own code, read by path: it need not be installed where the playbooks run."""
+    served = _module(_POLICY / "served.py")
+    return _module(_POLICY / "borders.py").read(served.REGIONS)
+
+
+def _module(path: Path) -> ModuleType:
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: the playbooks need it; run them from the whole source tree")
+    spec = importlib.util.spec_from_file_location(f"mpic_policy_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path}: cannot be loaded")
+    module = importlib.util.module_from_spec(spec)
+    # Data classes look for their module by its name.
+    sys.modules[module.__name__] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def _apart(egresses: Sequence[Host], appliances: Sequence[Host]) -> Iterator[str]:

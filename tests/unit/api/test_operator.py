@@ -17,6 +17,7 @@ from appliance.model.proof import PerspectiveProofs, Proof, ProofKind, Result
 from appliance.model.status import ApplianceStatus, PerspectiveSetReport, Readiness
 from appliance.model.tunnel import Backend, TunnelReport, TunnelState, TunnelStatus
 from tests.unit.api.serving import CAA, Serving, serving
+from tests.unit.coordinator.configuration import document
 from tests.unit.coordinator.workers import CODES, eventually, mismatch
 
 
@@ -68,6 +69,17 @@ async def test_the_set_is_shown_against_the_rules(tmp_path: Path) -> None:
         assert upstream.codes == ("ams", "tyo", "jnb")
         assert upstream.breaks
         assert upstream.warning
+
+
+async def test_a_place_that_needs_a_look_is_a_warning(tmp_path: Path) -> None:
+    primary = document(tmp_path)["primary"]
+    primary["place"] |= {"country": "CH", "country_override": "the border is wrong here"}
+    async with serving(tmp_path, primary=primary) as on:
+        response = await on.callers.get("/readyz")
+        assert response.status_code == 200
+        (warning,) = msgspec.json.decode(response.content, type=Readiness).warnings[:1]
+        assert warning.startswith("primary.place.country: latitude 48.208, longitude 16.373 lies in AT (Austria), ")
+        assert warning.endswith("; country_override: the border is wrong here")
 
 
 async def test_ready_only_while_a_compliant_quorum_is_possible(tmp_path: Path) -> None:

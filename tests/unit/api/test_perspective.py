@@ -334,7 +334,7 @@ def test_what_a_remote_perspective_may_not_be(
     pair = Pair(tmp_path / "c.pem", tmp_path / "c.key")
     shared = Shared.__new__(Shared)
     shared.port, shared.partner, shared.authority = 1, pair, Authority(tmp_path)
-    table = json.loads(shared.configured("partner").model_dump_json()) | remote
+    table = json.loads(shared.configured("partner").model_dump_json(exclude_none=True)) | remote
     path = tmp_path / "appliance.toml"
     path.write_text(toml(document(tmp_path) | {"remote_perspectives": [table]} | changes))
     with pytest.raises(ConfigError) as refused:

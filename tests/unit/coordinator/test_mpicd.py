@@ -56,6 +56,15 @@ def _near(directory: Path) -> list[dict[str, Any]]:
     return perspectives
 
 
+def _states(directory: Path) -> list[dict[str, Any]]:
+    """Three states of the USA, whose abbreviations are countries of three regions."""
+    perspectives: list[dict[str, Any]] = document(directory)["perspectives"]
+    states = [("Chicago", "IL", 41.88, -87.63), ("Atlanta", "GA", 33.75, -84.39), ("Denver", "CO", 39.74, -104.99)]
+    for perspective, place in zip(perspectives, states, strict=False):
+        perspective["place"] = dict(zip(("city", "country", "latitude", "longitude"), place, strict=True))
+    return perspectives
+
+
 def test_a_set_that_cannot_comply_is_refused_with_file_key_and_rule(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -63,6 +72,9 @@ def test_a_set_that_cannot_comply_is_refused_with_file_key_and_rule(
     assert any(line.startswith(f"{tmp_path}/appliance.toml: ") and "ams and nyc are" in line for line in near)
     few = _refused(monkeypatch, capsys, _written(tmp_path, {"perspectives": document(tmp_path)["perspectives"][:3]}))
     assert any("3 remote, at least" in line for line in few)
+    elsewhere = _refused(monkeypatch, capsys, _written(tmp_path, {"perspectives": _states(tmp_path)}))
+    assert [line.split(": ")[1] for line in elsewhere] == [f"perspectives.{n}.place.country" for n in (0, 1, 2)]
+    assert all("lies in US (United States of America)" in line for line in elsewhere)
     unknown = _refused(monkeypatch, capsys, _written(tmp_path, {"surprise": 1}))
     assert unknown == [f"{tmp_path}/appliance.toml: surprise: Extra inputs are not permitted"]
     assert _refused(monkeypatch, capsys, tmp_path / "absent.toml")

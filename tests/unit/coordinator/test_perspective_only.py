@@ -21,6 +21,7 @@ from appliance.daemons.perspectives_only import serve_perspectives
 from appliance.evidence.reading import entries, reading
 from appliance.evidence.record import EventRecord, EventType, Software, decode
 from appliance.linux.users import User
+from appliance.policy.fleet import fleet_from
 from tests.lab.appliance_files import toml
 from tests.unit.api.authority import Authority
 from tests.unit.api.serving import ASKED
@@ -95,7 +96,8 @@ async def test_a_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def _serve(settings: Settings) -> None:
     store, software = open_store(settings), Software("0", "ab" * 32)
-    await serve_perspectives(settings, mpicd._local_channels(settings), store, software, mpicd._now, mpicd._until)
+    channels = mpicd._local_channels(settings)
+    await serve_perspectives(settings, fleet_from(settings), channels, store, software, mpicd._now, mpicd._until)
 
 
 async def _callers(path: Path, directory: Path) -> None:
