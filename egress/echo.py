@@ -1,6 +1,7 @@
 """`mpic-echo`: signs each nonce that it is sent, so that whoever asked knows how far away this machine can be at most.
 
-A datagram is `magic (8) | nonce (32) | signature (64, zeroes in a request)`; the answer has the same size. The server
+A datagram is `magic (8) | nonce (32) | signature (64, zeroes in a request)`; the answer has the same size. Only requests are
+answered: a signature is never all zeroes, so that no answer is ever answered, whatever source address was forged. The server
 needs no privilege but to read its key.
 """
 
@@ -13,7 +14,9 @@ import signal
 import socket
 import stat
 import sys
-from ipaddress import ip_address
+import time
+from collections import OrderedDict
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -26,6 +29,11 @@ SIGNATURE_BYTES = 64
 DATAGRAM_BYTES = len(MAGIC) + NONCE_BYTES + SIGNATURE_BYTES
 DEFAULT_PORT = 51821
 _KEY_BYTES = 32
+_NO_SIGNATURE = bytes(SIGNATURE_BYTES)
+# An appliance asks three times a round for each of its perspectives, so that many of them behind one address fit in.
+PER_SECOND = 64
+BURST = 128
+MAX_SOURCES = 4096
 
 
 def main() -> None:
@@ -91,9 +99,13 @@ def listening(address: str, port: int) -> socket.socket:
 
 
 def serve(opened: socket.socket, key: Ed25519PrivateKey) -> None:
-    """Answers for ever, one after the other: how many may ask is the firewall's to limit."""
+    """Answer for ever, one after the other, each source within its limit. The firewall limits all sources together."""
+    sources = Sources()
     while True:
         datagram, sender = opened.recvfrom(DATAGRAM_BYTES + 1)
+        # The cheap tests come first: only a request costs its source anything, and only within the limit is one signed.
+        if not is_request(datagram) or not sources.admit(sender[0], time.monotonic()):
+            continue
         reply = answer(datagram, key)
         if reply is not None:
             try:
@@ -102,9 +114,53 @@ def serve(opened: socket.socket, key: Ed25519PrivateKey) -> None:
                 continue  # a sender that cannot be reached is its own loss
 
 
+class Sources:
+    """How much each source may still ask for: a token bucket per IPv4 address and per IPv6 /64, in bounded memory.
+
+    Source addresses are forged easily, so the limit must not become a weapon against the appliance whose address is forged:
+    - A refused request costs nothing. The source is served again 1/64 s after the flood ends, and gets its share during it.
+    - A full table forgets the source that was silent for longest. A source that is not in the table is always served. So
+      thousands of forged sources lock nobody out, and an attacker who wants more for one victim has to send thousands of
+      datagrams for each 128 that the victim gets.
+    """
+
+    def __init__(self, per_second: int = PER_SECOND, burst: int = BURST, most: int = MAX_SOURCES) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._most = most
+        self._buckets: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def admit(self, address: str, now_s: float) -> bool:
+        """Whether the source at `address` may have one more answer at `now_s`, monotonic seconds."""
+        source = source_of(address)
+        left, since_s = self._buckets.pop(source, (float(self._burst), now_s))
+        left = min(self._burst, left + (now_s - since_s) * self._per_second)
+        admitted = left >= 1
+        self._buckets[source] = (left - admitted, now_s)
+        if len(self._buckets) > self._most:
+            self._buckets.popitem(last=False)
+        return admitted
+
+
+def source_of(address: str) -> bytes:
+    """Whose limit counts: an IPv4 address, also where a socket shows it as IPv6; of an IPv6 address its /64."""
+    parsed = ip_address(address.partition("%")[0])
+    if isinstance(parsed, IPv6Address):
+        return parsed.packed[:8] if parsed.ipv4_mapped is None else parsed.ipv4_mapped.packed
+    return parsed.packed
+
+
+def is_request(datagram: bytes) -> bool:
+    """Whether this is a request: of the right size and magic, and without a signature."""
+    return len(datagram) == DATAGRAM_BYTES and datagram.startswith(MAGIC) and datagram.endswith(_NO_SIGNATURE)
+
+
 def answer(datagram: bytes, key: Ed25519PrivateKey) -> bytes | None:
-    """The signed nonce; None for what is no request."""
-    if len(datagram) != DATAGRAM_BYTES or not datagram.startswith(MAGIC):
+    """The signed nonce, as long as the request; None for anything that is not a request, such as an answer."""
+    if not is_request(datagram):
         return None
     signed = datagram[: len(MAGIC) + NONCE_BYTES]
     return signed + key.sign(signed)

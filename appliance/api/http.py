@@ -132,19 +132,19 @@ async def _body(scope: Message, receive: Receive) -> bytes:
     length = headers.get(b"content-length", b"0")
     if not length.isdigit() or len(length) > 15 or int(length) > MAX_BODY_BYTES:
         raise _too_large()
-    body = b""
+    body = bytearray()  # grows in place: a body may come in 65,536 pieces
     more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise _Gone
-        body += message.get("body", b"")
+        body.extend(message.get("body", b""))
         if len(body) > MAX_BODY_BYTES:
             raise _too_large()
         more = message.get("more_body", False)
     if body:
         _check_content_type(headers.get(b"content-type"))
-    return body
+    return bytes(body)
 
 
 def _check_content_type(value: bytes | None) -> None:

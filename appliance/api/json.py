@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any, NoReturn
 
 import msgspec
@@ -36,8 +37,7 @@ def _malformed(rule: str, kind: str = "json_invalid") -> Malformed:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
         raise Malformed([Issue.of((twice,), "this member occurs twice in one object", "duplicate_member")])
     return members
 

@@ -46,6 +46,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = self._field_bytes = 0
         self._begun = False
         self._in_head = False
+        self._pieces: list[bytes] = []
         self._request_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
 
@@ -68,6 +69,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._request_timer is None:
             self._start_timer()
         super().data_received(data)
+        self._hand_over_body()
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
@@ -90,7 +92,12 @@ class BoundedProtocol(HttpToolsProtocol):
             raise _HeadTooLarge
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:  # noqa: D102
+        # One read may hold ten thousand chunks of one byte, and uvicorn would copy all that came before for each of them.
+        self._pieces.append(body)
+
     def on_message_complete(self) -> None:  # noqa: D102
+        self._hand_over_body()
         self._begun = False
         self._stop_timer()
         super().on_message_complete()
@@ -112,6 +119,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: D102
         self._refuse(b"400 Bad Request", msg.encode("ascii", "replace"))
+
+    def _hand_over_body(self) -> None:
+        pieces, self._pieces = self._pieces, []
+        if pieces and not self.transport.is_closing():
+            super().on_body(b"".join(pieces))
 
     def _start_timer(self) -> None:
         self._request_timer = self.loop.call_later(REQUEST_S, self._too_slow)

@@ -27,24 +27,33 @@ def encode(message: msgspec.Struct) -> bytes:
 
 
 class FrameBuffer:
-    """Cuts a stream into payloads, wherever its segments were split. Holds at most one incomplete frame."""
+    """Cuts a stream into payloads, wherever its segments were split. Holds at most one incomplete frame.
 
-    __slots__ = ("_pending",)
+    Copies each byte a few times at most, in however many segments a frame comes: a worker is not trusted with our time.
+    """
+
+    __slots__ = ("_pending", "_wanted")
 
     def __init__(self) -> None:
         self._pending = bytearray()
+        # How many pending bytes make the header, or the frame, whole. With fewer there is nothing to look at.
+        self._wanted = HEADER_BYTES
 
     def feed(self, data: bytes) -> Iterator[memoryview]:
         """Each payload that `data` completes, valid until the next call. Raises `BadFrame` on an empty or oversized frame."""
         if self._pending:
             self._pending += data
+            if len(self._pending) < self._wanted:
+                return
             data = bytes(self._pending)
             self._pending.clear()
         view = memoryview(data)
         start = 0
+        self._wanted = HEADER_BYTES
         while len(view) - start >= HEADER_BYTES:
             end = start + HEADER_BYTES + _length(view[start : start + HEADER_BYTES])
             if end > len(view):
+                self._wanted = end - start
                 break
             yield view[start + HEADER_BYTES : end]
             start = end

@@ -45,12 +45,13 @@ class StepFailed(ApplianceError):
 
 
 class HopTrace:
-    """One HTTP request under way."""
+    """One HTTP request under way. `head`: the request as it was sent, which is not kept as evidence."""
 
-    __slots__ = ("began_ns", "body", "connections", "ended_ns", "error", "location", "status", "url")
+    __slots__ = ("began_ns", "body", "connections", "ended_ns", "error", "head", "location", "status", "url")
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.head = ""
         self.began_ns = time.monotonic_ns()
         self.ended_ns = 0
         self.connections: list[Connection] = []

@@ -1,4 +1,4 @@
-"""Which header fields a caller may add to the request of a website check."""
+"""The request of a website check: its text, and which header fields a caller may add to it."""
 
 from __future__ import annotations
 
@@ -56,3 +56,18 @@ def headers_problem(headers: tuple[tuple[str, str], ...]) -> str | None:
     if len(names) != len(headers):
         return "a field is given twice"
     return next((problem for name, value in headers if (problem := header_problem(name, value))), None)
+
+
+def request_head(target: str, authority: str, user_agent: str, headers: tuple[tuple[str, str], ...]) -> str:
+    """The request, whole. `headers` may replace User-Agent and Accept, and add fields of which `header_problem` says nothing."""
+    fields = {"user-agent": ("User-Agent", user_agent), "accept": ("Accept", "*/*")}
+    fields |= {name.lower(): (name, value) for name, value in headers}
+    lines = [
+        f"GET {target} HTTP/1.1",
+        f"Host: {authority}",
+        *[f"{name}: {value}" for name, value in fields.values()],
+        "Accept-Encoding: identity",
+        "Connection: close",
+        "\r\n",
+    ]
+    return "\r\n".join(lines)

@@ -23,19 +23,27 @@ from appliance.model.check import (
     DnsChangeCheck,
     DnsChangeType,
     DnsPersistentCheck,
+    HttpHeaders,
     IpAddressCheck,
     ReverseAddressLookupCheck,
     WebsiteChangeCheck,
     method_of,
 )
 from appliance.model.identifier import Identifier
-from appliance.policy.http_headers import headers_problem
+from appliance.policy.http_headers import headers_problem, request_head
 from appliance.policy.methods import Forbidden, permitted, refusal
 from appliance.policy.pattern_syntax import BadPattern, compile_pattern
+from appliance.policy.reflection import (
+    MIN_VALUE_OCTETS,
+    EncodedTooOften,
+    stands_in_request,
+    too_short,
+)
 
 Problem = tuple[str, str]
 """The parameter's name in the API, and the rule that it breaks."""
 
+PKI_VALIDATION_PATH: Final = "/.well-known/pki-validation/"
 MAX_VALUE_CHARS: Final = 1024
 _BASE64URL_SHA256: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _HEX_SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -59,7 +67,7 @@ def check_problems(check: AnyCheck, identifier: Identifier, day: date) -> list[P
     ruling = permitted(method, day)
     if isinstance(ruling, Forbidden):
         found.append(("validation_method", ruling.reason))
-    return [*found, *_problems(check)]
+    return [*found, *_problems(check), *_reflections(check, identifier)]
 
 
 @singledispatch
@@ -70,12 +78,11 @@ def _problems(check: AnyCheck) -> Iterator[Problem]:  # noqa: ARG001 -- a type o
 @_problems.register
 def _(check: WebsiteChangeCheck) -> Iterator[Problem]:
     yield from _value(check.challenge_value)
+    yield from _length(check.challenge_value)
     problem = token_path_problem(check.http_token_path)
     if problem is not None:
         yield "http_token_path", problem
-    elif check.challenge_value and check.challenge_value in check.http_token_path:
-        yield "http_token_path", "holds the challenge value, which must not be in the request (BR 3.2.2.4.18)"
-    yield from _headers(check.http_headers, check.challenge_value)
+    yield from _headers(check.http_headers)
     if check.match_regex is not None:
         try:
             compile_pattern(check.match_regex)
@@ -95,7 +102,9 @@ def _(check: AcmeHttp01Check) -> Iterator[Problem]:
         yield "key_authorization", "is empty, longer than 1024 characters or not ASCII"
     elif check.key_authorization != check.key_authorization.rstrip():
         yield "key_authorization", "ends in white space, which is stripped from what it is compared with"
-    yield from _headers(check.http_headers, "")
+    elif check.key_authorization.casefold() in check.token.casefold():
+        yield "key_authorization", "is in the token, and so in the request (RFC 8555 section 8.1: token.thumbprint)"
+    yield from _headers(check.http_headers)
 
 
 @_problems.register(AcmeDns01Check)
@@ -125,6 +134,8 @@ def _(check: DnsPersistentCheck) -> Iterator[Problem]:
 @_problems.register
 def _(check: DnsChangeCheck) -> Iterator[Problem]:
     yield from _value(check.challenge_value)
+    if not check.require_exact_match:
+        yield from _length(check.challenge_value)
     if check.dns_name_prefix and not _PREFIX.fullmatch(check.dns_name_prefix):
         yield "dns_name_prefix", "is not one label that begins with an underscore (BR 3.2.2.4.7)"
     if check.dns_record_type is DnsChangeType.CNAME and check.delegation_target is not None:
@@ -176,14 +187,62 @@ def _value(value: str) -> Iterator[Problem]:
         yield "challenge_value", f"is empty or longer than {MAX_VALUE_CHARS} characters"
 
 
+def _length(value: str) -> Iterator[Problem]:
+    if value.strip() and too_short(value):
+        yield (
+            "challenge_value",
+            f"is shorter than {MIN_VALUE_OCTETS} octets, and would be found by chance; use a Random Value of 112 bits"
+            " (BR 1.6.1)",
+        )
+
+
 def _target(target: str | None) -> Iterator[Problem]:
     if target is not None and not _NAME.fullmatch(target):
         yield "delegation_target", "is not a domain name without its final dot"
 
 
-def _headers(headers: tuple[tuple[str, str], ...], value: str) -> Iterator[Problem]:
+def _headers(headers: HttpHeaders) -> Iterator[Problem]:
     problem = headers_problem(headers)
     if problem is not None:
         yield "http_headers", problem
-    elif value and any(value in text for _, text in headers):
-        yield "http_headers", "holds the challenge value, which must not be in the request (BR 3.2.2.4.18)"
+
+
+@singledispatch
+def _reflections(check: AnyCheck, identifier: Identifier) -> Iterator[Problem]:  # noqa: ARG001 -- as `_problems`
+    """Rules on a value that the target could get from the request itself."""
+    yield from ()
+
+
+@_reflections.register
+def _(check: WebsiteChangeCheck, identifier: Identifier) -> Iterator[Problem]:
+    value = check.challenge_value
+    # Such a request is refused already, and the value of a long one would cost more than it tells.
+    if too_short(value) or len(value) > MAX_VALUE_CHARS or token_path_problem(check.http_token_path):
+        return
+    if headers_problem(check.http_headers):
+        return
+    host = f"[{identifier.value}]" if ":" in identifier.value else identifier.value
+    parts: tuple[tuple[str, str, HttpHeaders, str], ...] = (
+        ("challenge_value", "", (), "is in the fixed part of the request (scheme, host, port, path or header fields)"),
+        ("http_token_path", check.http_token_path, (), "holds the challenge value"),
+        ("http_headers", check.http_token_path, check.http_headers, "holds the challenge value"),
+    )
+    for parameter, path, headers, rule in parts:
+        target = PKI_VALIDATION_PATH + path
+        try:
+            head = request_head(target, host, "", headers)
+            if stands_in_request(value, f"{check.url_scheme}://{host}{target}", head):
+                yield parameter, f"{rule}, as it is or decoded; the value must not be in the request (BR 3.2.2.4.18)"
+                return
+        except EncodedTooOften as error:
+            yield ("http_headers" if headers else "challenge_value"), f"is {error}"
+            return
+
+
+@_reflections.register
+def _(check: DnsChangeCheck, identifier: Identifier) -> Iterator[Problem]:
+    name = f"{check.dns_name_prefix}.{identifier.value}".removeprefix(".")
+    if check.require_exact_match or too_short(check.challenge_value):
+        return
+    if check.challenge_value.lower().removesuffix(".") in name.lower():
+        yield "challenge_value", "is in the name that is asked for, which a CNAME or DNAME may repeat (BR 3.2.2.4.7)"

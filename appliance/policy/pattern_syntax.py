@@ -93,6 +93,9 @@ def _any_number(code: _Code) -> _Code:
 
 
 def _repeated(code: _Code, least: int, most: int | None) -> _Code:
+    if max(least, most or 0) * len(code) > MAX_INSTRUCTIONS:
+        # Before anything is built: a repetition of a repetition would be a million instructions.
+        raise BadPattern(f"needs more than {MAX_INSTRUCTIONS} instructions")
     required = [code] * least
     if most is None:
         return _joined([*required, _any_number(code)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -114,8 +115,7 @@ def read_beacons(path: Path) -> tuple[Beacon, ...]:
         ) from error
     except (ValueError, RecursionError) as error:
         raise ConfigError([f"{path}: not JSON: {error}"]) from error
-    names = [one.name for one in beacons]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, times in Counter(one.name for one in beacons).items() if times > 1)
     if twice:
         raise ConfigError([f"{path}: beacons: {name} is there twice" for name in twice])
     return beacons

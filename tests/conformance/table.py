@@ -67,6 +67,22 @@ _HTTP: Final = (
     Row("the value is in the page", "BR 3.2.2.4.18", "web.check.test", _WEBSITE, PASS),
     Row("the value is in an address's page", "BR 3.2.2.5.1", "198.18.20.80", _WEBSITE, PASS),
     Row("the page is not there", "BR 3.2.2.4.18", "other.check.test", _WEBSITE, _no("website-change")),
+    Row("the value is in the URL, encoded", "BR 3.2.2.4.18", "reflect.check.test", _WEBSITE, _no("website-change")),
+    Row("the same, encoded twice", "BR 3.2.2.4.18", "reflecttwice.check.test", _WEBSITE, _no("website-change")),
+    Row(
+        "the same, with a dot segment",
+        "BR 3.2.2.4.18",
+        "reflectpath.check.test",
+        dcv("website-change", http_token_path="file.txt", challenge_value="the/-/value"),
+        _no("website-change"),
+    ),
+    Row(
+        "the value is the host's U-label",
+        "BR 3.2.2.4.18",
+        "reflecthost.check.test",
+        dcv("website-change", http_token_path="file.txt", challenge_value="bücher.check.test"),
+        _no("website-change"),
+    ),
 )
 _TLS: Final = (
     Row("the challenge certificate", "RFC 8737 3", "alpn.hostile.check.test", _ALPN, PASS),

@@ -35,6 +35,11 @@ DIFFERENCES: Final = (
     _ours("caa", "method", "RFC 8657 section 4: validationmethods that do not name the method forbid"),
     _ours("caa", "www", "BR 3.2.2.8: an answer that is bogus is no look-up failure that permits"),
     _ours("acme-http-01", "pieces", "RFC 9112 section 6: a body is whole in however many packets it comes"),
+    _ours(
+        "website-change",
+        "reflect reflecttwice reflectpath reflecthost",
+        "BR 3.2.2.4.18: the value is not in the request, in whatever encoding",
+    ),
     _ours("acme-tls-alpn-01", "alpn-issued", "RFC 8737 section 3: the certificate is self-signed"),
     _ours("acme-tls-alpn-01", "alpn-none", "RFC 8737 section 3: acme-tls/1 is negotiated"),
     _ours(

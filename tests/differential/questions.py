@@ -35,7 +35,7 @@ def questions() -> list[dict[str, Any]]:
         caa = {"certificate_type": kind, "caa_domains": [issuer]}
         target = f"{wild}{below}{name}.check.test"
         asked.append({"check_type": "caa", "domain_or_ip_target": target, "caa_check_parameters": caa})
-    for name, prefix, exact, value in product(_TXT_NAMES, ("", "_dnsauth"), (True, False), (VALUE, "before")):
+    for name, prefix, exact, value in product(_TXT_NAMES, ("", "_dnsauth"), (True, False), (VALUE, "before the")):
         parameters: dict[str, Any] = {"dns_name_prefix": prefix, "require_exact_match": exact, "challenge_value": value}
         asked.append(_dcv(f"{name}.check.test", "dns-change", dns_record_type="TXT", **parameters))
     for name in _TXT_NAMES:

@@ -92,7 +92,7 @@ def test_64_hostile_and_8_good_at_once(appliance: Appliance, hostile: Hostile) -
 
 
 def test_names_with_dead_name_servers_do_not_make_good_names_fail(appliance: Appliance, hostile: Hostile) -> None:
-    request = dcv("dns-change", challenge_value="token", dns_record_type="TXT")
+    request = dcv("dns-change", challenge_value="the-token", dns_record_type="TXT")
     dead = [request | {"domain_or_ip_target": f"n{number}.dead.{ZONE}"} for number in range(AT_ONCE)]
     answers = ask_all(appliance, [*dead, *(row.body for row in GOOD)], AT_ONCE + len(GOOD))
     assert not any(answer["is_valid"] for answer in answers[:AT_ONCE])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conformance.row import dcv
 from tests.e2e.asking import caa, decide
 from tests.lab import Lab, topology
 from tests.lab.appliance import Appliance
@@ -109,6 +110,10 @@ def test_a_refused_request_reaches_no_perspective(lab: Lab, appliance: Appliance
     with lab.capture(topology.SYSTEM_BY_NAME["quay"].namespace, "any", "dst port 53") as capture:
         status, _ = post(appliance, json.dumps(caa(name) | {"orchestration_parameters": {"quorum_count": 0}}))
         assert status == 400
+        for value in ("pki-validation", "pki%2dvalidation", name, "short12"):
+            body = dcv("website-change", http_token_path="file.txt", challenge_value=value)
+            status, answer = post(appliance, json.dumps(body | {"domain_or_ip_target": name}))
+            assert (status, b"challenge_value" in answer) == (400, True), (value, answer)
         decide(appliance, caa("asked.honest.example"))
     names = {question.name for question in capture.questions()}
     assert any("asked.honest.example" in one for one in names), "positive control"

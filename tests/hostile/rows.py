@@ -9,9 +9,9 @@ from tests.conformance.table import HEX_DIGEST
 from tests.hostile.addresses import SPECIAL, ZONE
 
 _HTTP = dcv("acme-http-01", token="x", key_authorization="token")
-_HTTPS = dcv("website-change", http_token_path="x", challenge_value="token", url_scheme="https")
+_HTTPS = dcv("website-change", http_token_path="x", challenge_value="the-token", url_scheme="https")
 _ALPN = dcv("acme-tls-alpn-01", key_authorization_hash=HEX_DIGEST)
-_TXT = dcv("dns-change", challenge_value="token", dns_record_type="TXT")
+_TXT = dcv("dns-change", challenge_value="the-token", dns_record_type="TXT")
 _CAA = caa(caa_domains=["other.example"])
 
 _BY_HTTP: Final = {

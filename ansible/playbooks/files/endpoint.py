@@ -23,10 +23,12 @@ from pathlib import Path
 ANSWERING_S = 60.0
 ASKING_S = 3.0
 EVERY_S = 0.5
-# A request of mpic-echo: its first words and a nonce, which the answer repeats, and room for a signature.
+# A request of mpic-echo: its first words and a nonce, which the answer repeats, and room for a signature. Whatever is asked here
+# has this form. An answer fills the room, with a signature or without, so that no answer is ever taken for a request.
 ECHO_WORDS = b"mpicech1"
 REPEATED = 40
 ECHO_ROOM = bytes(64)
+NOT_SIGNED = b"\xff" * len(ECHO_ROOM)
 
 
 def listen(ports: list[int]) -> str:
@@ -43,8 +45,17 @@ def listen(ports: list[int]) -> str:
     while (left := deadline - time.monotonic()) > 0:
         for listener in select.select(listeners, [], [], left)[0]:
             with contextlib.suppress(OSError):
-                listener.sendto(*listener.recvfrom(256))
+                datagram, sender = listener.recvfrom(256)
+                reply = answer(datagram)
+                if reply is not None:
+                    listener.sendto(reply, sender)
     os._exit(0)
+
+
+def answer(datagram: bytes) -> bytes | None:
+    """The answer, as long as the request; None for anything that is not a request, such as an answer."""
+    is_request = len(datagram) == REPEATED + len(ECHO_ROOM) and datagram.startswith(ECHO_WORDS)
+    return datagram[:REPEATED] + NOT_SIGNED if is_request and datagram.endswith(ECHO_ROOM) else None
 
 
 def _listener(port: int) -> socket.socket:
@@ -69,14 +80,14 @@ def _bind(listener: socket.socket, address: tuple[str, int]) -> None:
         time.sleep(EVERY_S)
 
 
-def answers(host: str, port: int, *, echo: bool) -> bool:
-    """Whether what is sent there comes back; of what an mpic-echo is sent, all but the signature."""
+def answers(host: str, port: int) -> bool:
+    """Whether what is sent there comes back, all but the signature."""
     deadline = time.monotonic() + ASKING_S
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
     except OSError:
         return False
-    token = ECHO_WORDS + secrets.token_bytes(32) + ECHO_ROOM if echo else secrets.token_bytes(16)
+    token = ECHO_WORDS + secrets.token_bytes(REPEATED - len(ECHO_WORDS)) + ECHO_ROOM
     with socket.socket(family, kind) as asking:
         asking.settimeout(EVERY_S)
         while time.monotonic() < deadline:
@@ -103,7 +114,7 @@ def main() -> None:
     for code, host, port, how in zip(*[iter(words)] * 4, strict=True):
         if how == "set-up" and not pings(host):
             print(f"{code}: its endpoint {host} does not answer ping from here")
-        if how != "set-up" and not answers(host, int(port), echo=how == "echo"):
+        if how != "set-up" and not answers(host, int(port)):
             what = "mpic-echo at" if how == "echo" else "endpoint"
             print(f"{code}: nothing comes back by UDP from its {what} {host} port {port}")
 

@@ -92,7 +92,7 @@ class _Website(DcvParameters):
 
 
 class WebsiteChangeParameters(_Website):
-    """BR 3.2.2.4.18, 3.2.2.5.1."""
+    """BR 3.2.2.4.18, 3.2.2.5.1. `challenge_value` has 8 octets or more, and is in no request, in whatever encoding."""
 
     validation_method: Literal["website-change"]
     http_token_path: Text
@@ -172,7 +172,8 @@ class DnsPersistentParameters(DcvParameters):
 
 
 class DnsChangeParameters(DcvParameters):
-    """BR 3.2.2.4.7. `delegation_target` is ours. Case always counts in TXT records, never in the others."""
+    """BR 3.2.2.4.7. `delegation_target` is ours. Case always counts in TXT records, never in the others. Without
+    `require_exact_match` the value has 8 octets or more, and is not in the name that is asked for."""
 
     validation_method: Literal["dns-change"]
     challenge_value: Text

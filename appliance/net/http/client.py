@@ -16,7 +16,7 @@ from appliance.net.http.url import RefusedUrl, Url, resolve
 from appliance.net.special_purpose import IpNetwork
 from appliance.net.targets import find_target
 from appliance.net.trace import HopTrace, StepFailed, Trace
-from appliance.policy.http_headers import header_problem
+from appliance.policy.http_headers import header_problem, request_head
 
 REDIRECTS: Final = frozenset({301, 302, 307, 308})
 MAX_REDIRECTS: Final = 10
@@ -91,6 +91,7 @@ class HttpClient:
         self, url: Url, headers: tuple[tuple[str, str], ...], max_body_bytes: int, hop: HopTrace, trace: Trace
     ) -> Answer:
         request = request_bytes(url, self._user_agent, headers)
+        hop.head = request.decode("ascii")
         target = await find_target(
             url.host,
             is_address=url.is_address,
@@ -132,21 +133,11 @@ class HttpClient:
 
 def request_bytes(url: Url, user_agent: str, headers: tuple[tuple[str, str], ...]) -> bytes:
     """The request, whole. `headers` may replace User-Agent and Accept, and add others, but nothing that frames or routes."""
-    fields = {"user-agent": ("User-Agent", user_agent), "accept": ("Accept", "*/*")}
     for name, value in headers:
         problem = header_problem(name, value)
         if problem is not None:
             raise StepFailed("request.header", problem, "start", Fault.APPLIANCE)
-        fields[name.lower()] = (name, value)
-    lines = [
-        f"GET {url.target} HTTP/1.1",
-        f"Host: {url.authority}",
-        *[f"{name}: {value}" for name, value in fields.values()],
-        "Accept-Encoding: identity",
-        "Connection: close",
-        "\r\n",
-    ]
-    return "\r\n".join(lines).encode("ascii")
+    return request_head(url.target, url.authority, user_agent, headers).encode("ascii")
 
 
 def _follow(url: Url, answer: Answer, hop: HopTrace) -> Url:

@@ -28,7 +28,7 @@ from tests.unit.coordinator.workers import CODES, FakeWorker, match, mismatch, s
 
 CAA = {"method": "caa", "domain": "some.example.com"}
 HTTP = {"method": "http-acme", "domain_or_ip": "some.example.com", "token": "abc", "key_authorization": "abc.def"}
-DNS = {"method": "dns", "domain": "example.com", "record-type": "TXT", "prefix": "_dcv", "expected": "value"}
+DNS = {"method": "dns", "domain": "example.com", "record-type": "TXT", "prefix": "_dcv", "expected": "secret123"}
 
 
 def with_caa(worker: FakeWorker, connection: Connection, request: CheckRequest) -> None:
@@ -82,8 +82,8 @@ async def test_records_that_were_cut_are_not_given_for_the_whole(tmp_path: Path,
         (HTTP, [AcmeHttp01Check("abc", "abc.def"), CaaCheck]),
         (HTTP | {"caa_check": False}, [AcmeHttp01Check("abc", "abc.def")]),
         (HTTP | {"domain_or_ip": "192.0.2.1"}, [AcmeHttp01Check("abc", "abc.def")]),
-        (DNS, [DnsChangeCheck("value", DnsChangeType.TXT, "_dcv"), CaaCheck]),
-        (DNS | {"caa": False}, [DnsChangeCheck("value", DnsChangeType.TXT, "_dcv")]),
+        (DNS, [DnsChangeCheck("secret123", DnsChangeType.TXT, "_dcv"), CaaCheck]),
+        (DNS | {"caa": False}, [DnsChangeCheck("secret123", DnsChangeType.TXT, "_dcv")]),
     ],
 )
 async def test_both_checks_must_hold(tmp_path: Path, body: dict[str, Any], checks: list[Any]) -> None:

@@ -10,8 +10,9 @@ from os import getgid
 from pathlib import Path
 
 import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from appliance.api import protocol
+from appliance.api import http, protocol
 from appliance.api.callers.gate import Gate
 from appliance.api.http import MAX_BODY_BYTES, Application
 from appliance.api.server import HttpServer
@@ -168,3 +169,46 @@ async def test_stopping_finishes_what_was_accepted_and_accepts_nobody(tmp_path: 
         assert response.status_code == 200
         assert response.headers["connection"] == "close"
         await stopping
+
+
+class _Piece(bytes):
+    """Counts the bytes that are copied where it is added to what came before."""
+
+    copied = 0
+
+    def __radd__(self, before: bytes) -> bytes:
+        _Piece.copied += len(before)
+        return bytes(before) + bytes(self)
+
+
+async def test_a_body_in_single_bytes_is_not_copied_for_each_of_them() -> None:
+    pieces = [_Piece(b" ")] * 20_000
+    messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
+    messages.append({"type": "http.request", "body": b"{}", "more_body": False})
+    coming = iter(messages)
+
+    async def receive() -> dict[str, object]:
+        return next(coming)
+
+    body = await http._body({"method": "POST", "headers": [(b"content-type", b"application/json")]}, receive)
+    assert body == b" " * 20_000 + b"{}"
+    assert _Piece.copied < 10 * len(body)
+
+
+async def test_chunks_that_come_together_are_taken_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handed: list[int] = []
+    upstream = HttpToolsProtocol.on_body
+
+    def on_body(self: HttpToolsProtocol, body: bytes) -> None:
+        handed.append(len(body))
+        upstream(self, body)
+
+    monkeypatch.setattr(HttpToolsProtocol, "on_body", on_body)
+    document = b" " * 5000 + json.dumps(CAA).encode()
+    head = b"POST /mpic HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    chunks = b"".join(b"1\r\n%c\r\n" % octet for octet in document)
+    async with serving(tmp_path) as on:
+        answer = await on.raw(head + b"transfer-encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert sum(handed) == len(document)
+    assert len(handed) < 100, "a chunk each would be 5,000"

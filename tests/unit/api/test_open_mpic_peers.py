@@ -134,8 +134,8 @@ PARAMETERS = [
     core.DcvAcmeHttp01ValidationParameters(token="t", key_authorization="t.k"),
     core.DcvAcmeDns01ValidationParameters(key_authorization_hash="ghRCE7ZwHKjsEHvFqGPnZpHcVwzV7cwFJrYmuFxAWcU"),
     core.DcvAcmeTlsAlpn01ValidationParameters(key_authorization_hash="ab" * 32),
-    core.DcvWebsiteChangeValidationParameters(challenge_value="value", http_token_path="challenge.html"),
-    core.DcvDnsChangeValidationParameters(challenge_value="value", dns_record_type=core.DnsRecordType.TXT),
+    core.DcvWebsiteChangeValidationParameters(challenge_value="secret123", http_token_path="challenge.html"),
+    core.DcvDnsChangeValidationParameters(challenge_value="secret123", dns_record_type=core.DnsRecordType.TXT),
     core.DcvDnsChangeValidationParameters(challenge_value="value.example", dns_record_type=core.DnsRecordType.CNAME),
     core.DcvDnsPersistentValidationParameters(
         issuer_domain_names=["ca.example"], expected_account_uri="https://ca.example/1"

@@ -53,14 +53,14 @@ METHODS: list[tuple[dict[str, Any], AnyCheck]] = [
     (
         {
             "validation_method": "website-change",
-            "challenge_value": "value",
+            "challenge_value": "secret123",
             "http_token_path": "challenge.html",
             "url_scheme": "https",
             "http_headers": {"X-A": "b"},
             "match_regex": None,
             "require_exact_case": True,
         },
-        WebsiteChangeCheck("challenge.html", "value", UrlScheme.HTTPS, None, (("X-A", "b"),)),
+        WebsiteChangeCheck("challenge.html", "secret123", UrlScheme.HTTPS, None, (("X-A", "b"),)),
     ),
     (
         {
@@ -104,23 +104,23 @@ METHODS: list[tuple[dict[str, Any], AnyCheck]] = [
     (
         {
             "validation_method": "dns-change",
-            "challenge_value": "value",
+            "challenge_value": "secret123",
             "dns_record_type": "TXT",
             "dns_name_prefix": "_dcv",
             "require_exact_match": True,
             "require_exact_case": True,
         },
-        DnsChangeCheck("value", DnsChangeType.TXT, "_dcv", require_exact_match=True),
+        DnsChangeCheck("secret123", DnsChangeType.TXT, "_dcv", require_exact_match=True),
     ),
     (
         {
             "validation_method": "dns-change",
-            "challenge_value": "value",
+            "challenge_value": "secret123",
             "dns_record_type": "CNAME",
             "dns_name_prefix": None,
             "require_exact_case": False,
         },
-        DnsChangeCheck("value", DnsChangeType.CNAME),
+        DnsChangeCheck("secret123", DnsChangeType.CNAME),
     ),
     (
         {

@@ -23,13 +23,13 @@ HEX = hashlib.sha256(KEY_AUTHORIZATION.encode()).hexdigest()
 EMAIL, PHONE = ["--challenge-value", "a@example.org"], ["--challenge-value", "+1-555-0100"]
 COMMANDS: dict[Method, list[str]] = {
     Method.CAA: ["--issuer", "a.example", "--issuer", "b.example", "--allow-lookup-failure"],
-    Method.WEBSITE_CHANGE: ["--http-token-path", "a", "--challenge-value", "v", "--header", "X-A: b"],
+    Method.WEBSITE_CHANGE: ["--http-token-path", "a", "--challenge-value", "secret123", "--header", "X-A: b"],
     Method.ACME_HTTP_01: ["--token", "token", "--key-authorization", KEY_AUTHORIZATION],
     Method.ACME_TLS_ALPN_01: ["--key-authorization", KEY_AUTHORIZATION],
     Method.ACME_DNS_01: ["--key-authorization", KEY_AUTHORIZATION],
     Method.DNS_ACCOUNT_01: ["--key-authorization", KEY_AUTHORIZATION, "--acme-account-url", "https://a.example/1"],
     Method.DNS_PERSISTENT: ["--issuer", "ca.example", "--account-uri", "https://a.example/1"],
-    Method.DNS_CHANGE: ["--challenge-value", "v", "--dns-record-type", "TXT", "--dns-name-prefix", "_dnsauth"],
+    Method.DNS_CHANGE: ["--challenge-value", "secret123", "--dns-record-type", "TXT", "--dns-name-prefix", "_dnsauth"],
     Method.CONTACT_EMAIL_CAA: EMAIL,
     Method.CONTACT_EMAIL_TXT: EMAIL,
     Method.CONTACT_PHONE_CAA: PHONE,

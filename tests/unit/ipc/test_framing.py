@@ -43,3 +43,22 @@ def test_the_largest_frame_passes_and_one_byte_more_is_not_sent() -> None:
     assert [len(p) for p in FrameBuffer().feed(frame)] == [MAX_FRAME_BYTES]
     with pytest.raises(BadFrame):
         encode(Cancel(request_id="x" * (MAX_FRAME_BYTES - overhead + 1)))
+
+
+class _Counting(bytearray):
+    """Counts the bytes that are copied out of it."""
+
+    copied = 0
+
+    def __bytes__(self) -> bytes:
+        self.copied += len(self)
+        return bytes(memoryview(self))
+
+
+def test_a_frame_in_single_bytes_is_not_copied_for_each_of_them() -> None:
+    buffer = FrameBuffer()
+    pending = buffer._pending = _Counting()
+    payload = bytes(range(1, 251)) * 80
+    stream = _framed(payload) * 2
+    assert [bytes(frame) for byte in stream for frame in buffer.feed(bytes([byte]))] == [payload, payload]
+    assert 0 < pending.copied < 3 * len(stream)

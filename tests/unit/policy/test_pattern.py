@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.policy import pattern_syntax
 from appliance.policy.pattern import Pattern, WorkExceeded
 from appliance.policy.pattern_syntax import BadPattern
 
@@ -92,3 +93,18 @@ def test_bad_patterns(expression: str) -> None:
 def test_any_text_is_a_pattern_or_a_bad_one(text: str) -> None:
     with suppress(BadPattern, WorkExceeded):
         Pattern(text).search(b"some text, 123")
+
+
+def test_a_repetition_that_is_too_large_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[int] = []
+    joined = pattern_syntax._joined
+
+    def counting(parts: list[tuple[pattern_syntax.Instruction, ...]]) -> tuple[pattern_syntax.Instruction, ...]:
+        built.append(sum(map(len, parts)))
+        return joined(parts)
+
+    monkeypatch.setattr(pattern_syntax, "_joined", counting)
+    for text in ("(a{900}){0,900}", "(a{900}){900}", "(a{400}b{400}){2,}"):
+        with pytest.raises(pattern_syntax.BadPattern, match="1000 instructions"):
+            pattern_syntax.compile_pattern(text)
+    assert max(built) <= 2 * pattern_syntax.MAX_INSTRUCTIONS
