@@ -74,6 +74,8 @@ class Server:
 
     async def _tell(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open += 1
+        # Drained is sent: what a peer does not take in time is not kept.
+        writer.transport.set_write_buffer_limits(high=0)
         try:
             told = answer(self._document, _plain(writer.get_extra_info("peername")[0]))
             if told is not None and self._open <= _MOST_AT_ONCE:
@@ -81,7 +83,7 @@ class Server:
                 async with asyncio.timeout(_SEND_S):
                     await writer.drain()
         except (OSError, TimeoutError):
-            pass
+            writer.transport.abort()
         finally:
             self._open -= 1
             writer.close()

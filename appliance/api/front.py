@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -47,6 +48,8 @@ class Front:
         connections = settings.api.concurrent_requests + _SPARE_CONNECTIONS
         # Strangers who hold connections on TCP must not keep the CA off its socket.
         self._unix, self._tcp = HttpServer(connections), HttpServer(connections)
+        # Nor must callers keep the operators off theirs, who may want to revoke one.
+        self._operators = HttpServer(connections)
 
     async def open(self, callers: Routes, operators: Routes) -> None:
         """Serves `callers` on the CA's socket and on TCP, `operators` on theirs. Raises `ConfigError`, `NoSuchUser`."""
@@ -54,15 +57,14 @@ class Front:
         contexts = [server_context(listener, f"api.tcp.{index}") for index, listener in enumerate(api.tcp)]
         await self._unix.listen(api.socket, users.api_group, Application(callers, self._gate))
         with_desk = {**operators, **self._desk.routes()}
-        await self._unix.listen(api.operator_socket, users.operator_group, Application(with_desk, self._gate))
+        await self._operators.listen(api.operator_socket, users.operator_group, Application(with_desk, self._gate))
         application = Application(callers, self._gate, _OPEN_ON_TCP)
         for listener, tls in zip(api.tcp, contexts, strict=True):
             await self._tcp.listen_tcp(str(listener.address), listener.port, tls, self._gate, application)
 
     async def close(self, within_s: float) -> None:
         """Accepts nobody more, and finishes what was accepted."""
-        await self._tcp.stop(within_s)
-        await self._unix.stop(within_s)
+        await asyncio.gather(*(server.stop(within_s) for server in (self._tcp, self._unix, self._operators)))
         try:
             # What a full disk did not take of a revocation, it may take by now.
             self._register.save()

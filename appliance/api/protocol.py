@@ -14,6 +14,10 @@ from appliance.api.callers.gate import Peer
 from appliance.api.http import Application
 
 MAX_HEAD_BYTES = 16 * 1024
+# Of one request on the wire: a body in chunks of one octet takes six times its size (RFC 9112 section 7.1), and an honest
+# client sends no trailers. What one read brought of the requests before it counts, too.
+_MAX_MESSAGE_BYTES = 1024 * 1024
+_MOST_PIPELINED = 100
 # From the first byte that we wait for to the last byte of the request.
 REQUEST_S = 10.0
 IDLE_S = 30.0
@@ -43,7 +47,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._count = count
         self._peer_of = peer_of
         self._max_connections = max_connections
-        self._head_bytes = self._field_bytes = 0
+        self._head_bytes = self._field_bytes = self._message_bytes = 0
         self._begun = False
         self._in_head = False
         self._pieces: list[bytes] = []
@@ -55,7 +59,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.connections) > self._max_connections:
             self._refuse(b"503 Service Unavailable", b"Too many connections.", b"retry-after: 1\r\n")
             return
-        self.app_state = {"peer": self._peer_of(transport)}
+        try:
+            self.app_state = {"peer": self._peer_of(transport)}
+        except Exception:
+            self._count("internal")
+            self.transport.abort()
+            raise
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: D102
@@ -74,14 +83,24 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse_head()
+        elif self._begun:
+            self._message_bytes += len(data)
+            if self._message_bytes > _MAX_MESSAGE_BYTES:
+                self._refuse(b"413 Content Too Large", b"The request is too large.")
 
     def on_message_begin(self) -> None:  # noqa: D102
         self._begun = self._in_head = True
-        self._head_bytes = self._field_bytes = 0
+        self._head_bytes = self._field_bytes = self._message_bytes = 0
+        if self._request_timer is None:
+            # It began behind another one, in the same read.
+            self._start_timer()
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:  # noqa: D102
         self._field_bytes += len(name) + len(value)
+        if self._field_bytes > MAX_HEAD_BYTES:  # trailers come here as well
+            self._refuse_head()
+            raise _HeadTooLarge
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:  # noqa: D102
@@ -89,6 +108,11 @@ class BoundedProtocol(HttpToolsProtocol):
         # A head that came in one piece was whole before its bytes were counted.
         if self._field_bytes + len(self.url) > MAX_HEAD_BYTES:
             self._refuse_head()
+            raise _HeadTooLarge
+        if len(self.pipeline) >= _MOST_PIPELINED:
+            # An answer now would be taken for that of an earlier request.
+            self._count("pipelined")
+            self.transport.abort()
             raise _HeadTooLarge
         super().on_headers_complete()
 
@@ -140,7 +164,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._request_timer = None
-        if self._begun:
+        if self.flow.read_paused:
+            # We do not read: the time is ours, and what we do meanwhile has limits of its own.
+            self._start_timer()
+        elif self._begun:
             self._refuse(b"408 Request Timeout", b"The request did not arrive in time.")
         else:
             self.transport.close()
@@ -152,6 +179,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._count(f"http-{status[:3].decode()}")
+        if self._begun and not self._in_head and self.cycle is not None and self.cycle.response_started:
+            self.transport.close()  # it has its answer already
+            return
         body = b'{"error":"%s"}' % error.replace(b'"', b"'")
         self.transport.write(
             b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%sconnection: close\r\n\r\n%s"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl
 
 import httpx
@@ -16,6 +17,7 @@ from appliance.config import RemotePerspectiveConfig
 from appliance.errors import UNDECODABLE, ChannelClosed, ConfigError
 from appliance.evidence.record import utc_text
 from appliance.ipc.channel import WrongReply, mismatch
+from appliance.linux.journal import printable
 from appliance.model.check import CheckRequest
 from appliance.model.health import WorkerStatus
 from appliance.model.moment import moment_of
@@ -29,6 +31,9 @@ _CONNECT_S = 3.0
 _TRANSIT_S = 0.3
 _MOST_CONNECTIONS = 64
 _LARGEST = 1 << 53
+_MOST_TOLD = 16
+_LONGEST_TOLD = 300
+_log = logging.getLogger("mpicd.remote")
 
 _observation: msgspec.json.Decoder[Observation] = msgspec.json.Decoder(Observation)
 _status: msgspec.json.Decoder[WorkerStatus] = msgspec.json.Decoder(WorkerStatus)
@@ -125,6 +130,9 @@ class RemoteChannel:
                 self._status = _usable(status, self._configured.code)
             except (ChannelClosed, TimeoutError, *UNDECODABLE):
                 self._status = None
+            except Exception:  # whatever it said, it is asked again, and not ready until then
+                self._status = None
+                _log.exception("%s: its status could not be read", self._configured.code)
             await asyncio.sleep(self._poll_s)
 
     async def _fetch(self, client: httpx.AsyncClient, method: str, url: str, body: bytes | None) -> bytes:
@@ -179,10 +187,13 @@ def _fit_for_records(told: msgspec.Struct) -> None:
 
 
 def _usable(status: WorkerStatus, code: str) -> WorkerStatus:
-    """Under the code that it has here. A time that is none is no time."""
+    """Under the code that it has here, its reasons bounded. A time that is none is no time."""
     anchored = None if status.anchored_at is None else moment_of(status.anchored_at)
     return msgspec.structs.replace(
-        status, perspective=code, anchored_at=None if anchored is None else utc_text(anchored)
+        status,
+        perspective=code,
+        reasons=tuple(printable(reason[:_LONGEST_TOLD]) for reason in status.reasons[:_MOST_TOLD]),
+        anchored_at=None if anchored is None else utc_text(anchored),
     )
 
 

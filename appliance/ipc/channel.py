@@ -129,6 +129,9 @@ class WorkerChannel:
                 _, protocol = await loop.create_unix_connection(lambda: _CoordinatorProtocol(self), str(self._path))
             except OSError:
                 delay_s = min(delay_s * 2, _LAST_RETRY_S)
+            except Exception as error:  # whatever it is, this perspective must not stay away for good
+                self._on_fault(f"{self._perspective}: {type(error).__name__}: {error}")
+                delay_s = _LAST_RETRY_S
             else:
                 # Only a worker that spoke earns a quick retry; one that drops us at once does not.
                 delay_s = _FIRST_RETRY_S if await self._converse(protocol) else min(delay_s * 2, _LAST_RETRY_S)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -122,3 +125,19 @@ def test_field_names_are_what_the_journal_takes() -> None:
     for record in (decision(1), event(1)):
         for name, _ in message_of(record, Receipt(1, "aa")).fields:
             assert re.fullmatch(r"MPIC_[A-Z0-9_]{1,58}", name)
+
+
+@pytest.mark.parametrize("journal_stream", [True, False])
+def test_a_log_message_is_one_line_whatever_others_wrote_in_it(
+    capfd: pytest.CaptureFixture[str], journal_stream: bool
+) -> None:
+    code = (
+        "import logging; from appliance.linux.log import set_up_logging; set_up_logging();"
+        "logging.warning('%s', 'a\\n<2>forged\\r\\x1b[2J\\x85\\x9b\\u2028\\u202eb')"
+    )
+    environment = os.environ | ({"JOURNAL_STREAM": "1:1"} if journal_stream else {})
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    line = capfd.readouterr().err
+    assert line.count("\n") == 1
+    assert line[:-1].isprintable()
+    assert line.endswith(r"a\n<2>forged\r\x1b[2J\x85\x9b\u2028\u202eb" + "\n")

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
-from cryptography import x509
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from appliance.api.callers.gate import Refusal
@@ -19,7 +18,8 @@ from appliance.api.callers.register import (
     NoSuchCaller,
     Register,
     Registered,
-    public_key_sha256,
+    UnusableCertificate,
+    pem_public_key_sha256,
 )
 from appliance.api.errors import HttpError, Issue, Malformed
 from appliance.api.http import HttpRequest, HttpResponse, Routes, json_response
@@ -207,6 +207,6 @@ def _parsed(form: type[FormType], body: bytes) -> FormType:
 
 def _public_key(pem: str | None) -> str:
     try:
-        return public_key_sha256(x509.load_pem_x509_certificate((pem or "").encode()))
-    except ValueError as error:
-        raise Malformed([Issue.of(("certificate",), "a certificate in PEM is asked for")]) from error
+        return pem_public_key_sha256(pem or "")
+    except UnusableCertificate as error:
+        raise Malformed([Issue.of(("certificate",), f"a certificate in PEM is asked for: {error}")]) from error

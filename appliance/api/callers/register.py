@@ -10,13 +10,16 @@ from pathlib import Path
 
 import msgspec
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from appliance.errors import UNDECODABLE, ConfigError
+from appliance.errors import UNDECODABLE, ApplianceError, ConfigError
 from appliance.linux.files import write_atomically
 
 _KEY_BYTES = 32
 _PREFIX = "mpic"
+# What the parser raises for a certificate that OpenSSL may well accept.
+_UNUSABLE = (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm)
 _NOBODYS_SHA256 = sha256(b"").hexdigest()
 
 
@@ -46,6 +49,10 @@ class Registered(msgspec.Struct, frozen=True):
 
 class NameTaken(Exception):
     """A caller of this name, or with this certificate's key, is in force already."""
+
+
+class UnusableCertificate(ApplianceError):
+    """A certificate that cannot be parsed as DER (X.690), or whose public key is of a kind that is not supported."""
 
 
 class NoSuchCaller(Exception):
@@ -134,8 +141,27 @@ class Register:
         self._certificates = {one.sha256: one for one in alive if one.kind is CallerKind.CERTIFICATE}
 
 
+def der_public_key_sha256(der: bytes) -> str:
+    """`public_key_sha256` of a certificate in DER. Raises `UnusableCertificate`: OpenSSL accepts what is no DER, such as an
+    encoded DEFAULT."""
+    try:
+        return public_key_sha256(x509.load_der_x509_certificate(der))
+    except _UNUSABLE as error:
+        raise UnusableCertificate(
+            "a client certificate that is not valid DER, or has an unsupported kind of key; issue another"
+        ) from error
+
+
+def pem_public_key_sha256(pem: str) -> str:
+    """`public_key_sha256` of a certificate in PEM. Raises `UnusableCertificate`."""
+    try:
+        return public_key_sha256(x509.load_pem_x509_certificate(pem.encode()))
+    except _UNUSABLE as error:
+        raise UnusableCertificate("not a certificate in PEM, or one of an unsupported kind of key") from error
+
+
 def public_key_sha256(certificate: x509.Certificate) -> str:
-    """Hex SHA-256 of the SubjectPublicKeyInfo (RFC 7469 section 2.4 pins the same)."""
+    """Hex SHA-256 of the SubjectPublicKeyInfo (RFC 7469 section 2.4 pins the same). Raises one of `_UNUSABLE`."""
     public = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return sha256(public).hexdigest()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
 import stat
 from collections.abc import AsyncIterator
 from os import getgid
@@ -113,6 +115,73 @@ async def test_a_slow_client_is_let_go(tmp_path: Path, monkeypatch: pytest.Monke
         answer = await on.raw(data)
         assert answer.startswith(b"HTTP/1.1 408 " if data else b"")
         assert answer.count(b"HTTP/1.1 ") == (1 if data else 0)
+
+
+async def test_a_request_that_begins_behind_another_has_its_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "REQUEST_S", 0.05)
+    async with serving(tmp_path) as on:
+        # In one piece: the second has its head, and never its body.
+        first = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+        second = b"POST /mpic HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{"
+        answer = await on.raw(first + second)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.count(b"HTTP/1.1 408 ") == 1
+
+
+CHUNKED = b"POST /mpic HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "more", "status"),
+    [
+        (CHUNKED + b"0\r\n", b"a: " + b"b" * 8000 + b"\r\n", b"431"),
+        (CHUNKED + b"0\r\na: ", b"b" * 8000, b"413"),
+        (CHUNKED, b"1;" + b"a" * 8000 + b"\r\nx\r\n", b"413"),
+        # It has its answer while its body comes.
+        (b"GET /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 999999999\r\n\r\n", b" " * 8000, b"200"),
+    ],
+)
+async def test_what_surrounds_a_body_is_bounded(tmp_path: Path, begin: bytes, more: bytes, status: bytes) -> None:
+    async with serving(tmp_path) as on:
+        sent, answer = await asyncio.to_thread(_without_end, str(on.settings.api.socket), begin, more)
+        assert sent < TEN_MB
+        assert answer.startswith(b"HTTP/1.1 " + status)
+        assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def _without_end(path: str, begin: bytes, more: bytes) -> tuple[int, bytes]:
+    """How much was taken until the connection ended, and the answer."""
+    sent = 0
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(20)
+        sock.connect(path)
+        sock.sendall(begin)
+        with contextlib.suppress(ConnectionError):
+            while sent < TEN_MB:
+                sent += sock.send(more)
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            while data := sock.recv(1000):
+                answer += data
+    return sent, answer
+
+
+async def test_requests_in_a_row_are_bounded(tmp_path: Path) -> None:
+    async with serving(tmp_path) as on:
+        get = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+        assert (await on.raw(get * 2000)).count(b"HTTP/1.1 ") <= 1
+        assert on.api.metrics.refusals["pipelined"] == 1
+        assert (await on.callers.get("/healthz")).status_code == 200
+
+
+async def test_callers_do_not_keep_operators_out(tmp_path: Path) -> None:
+    async with serving(tmp_path) as on:
+        held = [await asyncio.open_unix_connection(str(on.settings.api.socket)) for _ in range(8 + 256)]
+        assert (await on.operators.get("/callers")).status_code == 200
+        for _, writer in held:
+            writer.close()
 
 
 async def test_connections_are_bounded(tmp_path: Path) -> None:

@@ -294,7 +294,7 @@ async def test_a_reply_that_is_none_to_the_question(
 
 async def test_a_status_that_is_none_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = {
-        "perspective": "tyo", "ready": True, "reasons": [], "egress_addresses": [], "anchored_at": "soon",
+        "perspective": "tyo", "ready": True, "reasons": [], "egress_addresses": [], "anchored_at": "0001-01-01T00:00:00+14:00",
         "path_rtt_us": None, "netns_inode": 1,
     }  # fmt: skip
     async with shared(tmp_path / "theirs") as theirs:

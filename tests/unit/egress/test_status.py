@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -151,6 +152,41 @@ async def test_it_listens_where_the_document_says_and_stops_with_it(tmp_path: Pa
         told = json.loads(await _until(_asked(unused_tcp_port)))
         assert told["tunnel"]["interface"] == "wg0"
         # The other address is not this machine's: it is tried again and again, and the rest goes on.
+        file.unlink()
+        await _until(_refused(unused_tcp_port))
+    finally:
+        serving.cancel()
+
+
+async def test_who_does_not_read_is_let_go(
+    tmp_path: Path, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "_SEND_S", 0.1)
+    large = b"x" * (64 << 20)
+    monkeypatch.setattr(serve, "answer", lambda _document, _client: large)
+    file = tmp_path / "status.json"
+    interface = {"name": "wg0", "backend": "kernel", "addresses": ["127.0.0.1"], "peers": []}
+    report.write(file, DOCUMENT | {"port": unused_tcp_port, "interfaces": [interface]})
+    server = serve.Server(file)
+    serving = asyncio.create_task(server.run())
+
+    async def connected() -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        try:
+            return await asyncio.open_connection("127.0.0.1", unused_tcp_port, limit=1024)
+        except OSError:
+            return None
+
+    async def seen(number: int) -> bool:
+        return server._open == number
+
+    try:
+        reader, writer = await _until(connected)
+        await _until(lambda: seen(1))
+        await _until(lambda: seen(0))
+        # What it was too slow for is gone; the kernels' buffers had some of it.
+        with contextlib.suppress(ConnectionError):
+            assert len(await reader.read()) < len(large)
+        writer.close()
         file.unlink()
         await _until(_refused(unused_tcp_port))
     finally:
