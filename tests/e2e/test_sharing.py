@@ -87,6 +87,13 @@ def test_one_machine_is_not_a_quorum(lab: Lab, shared: Shared) -> None:
     # Two URLs of one perspective, which only its addresses give away; and one that is not where it is said to be.
     elsewhere = {"egress_addresses": ["198.18.255.1"]}
     with Partner(shared, pair, {other: {"url": here}, third: elsewhere}, len(CODES) - 3) as partner:
+        contradicted = {f"their-{code}" for code in (one, other, third)}
+
+        def judged() -> bool:
+            # All have said what their addresses are.
+            return {c for c, why in partner.reasons().items() if why.startswith("egress addresses: ")} == contradicted
+
+        wait_until(judged, 30, "the entries are judged")
         reasons = partner.reasons()
         assert {code for code, reason in reasons.items() if reason} == {f"their-{code}" for code in (one, other, third)}
         assert f"is also that of their-{other}" in reasons[f"their-{one}"]
