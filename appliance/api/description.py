@@ -27,7 +27,7 @@ _REFUSALS = {
     "413": "The body is larger than 64 KiB.",
     "415": "The body is not application/json.",
     "429": "The caller asks too much; see Retry-After.",
-    "503": "Too much is being decided, or no evidence can be kept; see Retry-After.",
+    "503": "Too much is being decided, no evidence can be kept, or the clock cannot be trusted; see Retry-After.",
 }
 
 

@@ -48,9 +48,9 @@ class HttpError(ApplianceError):
 class Refused(HttpError):
     """An act of an operator's that the rules do not permit now: HTTP 409, with each reason."""
 
-    def __init__(self, error: str, reasons: Sequence[str]) -> None:
+    def __init__(self, error: str, reasons: Sequence[str], field: str = "perspective") -> None:
         super().__init__(409, error)
-        self.body = ErrorBody(error, tuple(Issue.of(("perspective",), reason) for reason in reasons[:32]))
+        self.body = ErrorBody(error, tuple(Issue.of((field,), reason) for reason in reasons[:32]))
 
 
 class Malformed(HttpError):

@@ -7,11 +7,11 @@ import asyncio
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from functools import partial
 
 import msgspec
 
+from appliance.api.clock import clock_routes
 from appliance.api.errors import HttpError, Issue, Malformed
 from appliance.api.http import Handler, HttpRequest, HttpResponse, Routes, json_response
 from appliance.api.json import parse_object
@@ -20,6 +20,8 @@ from appliance.coordinator.coordinator import Evidence
 from appliance.coordinator.gather import Answer
 from appliance.coordinator.identifiers import to_validate
 from appliance.coordinator.perspectives import Perspectives
+from appliance.coordinator.records import refused_for_clock
+from appliance.coordinator.timekeeping import Timekeeping
 from appliance.errors import BadRequest, ChannelClosed
 from appliance.evidence.actor import actor_of
 from appliance.evidence.record import EventRecord, EventType, utc_text
@@ -47,7 +49,7 @@ class PerspectiveApi:
         perspectives: Perspectives,
         codes: Iterable[str],
         evidence: Evidence,
-        now: Callable[[], datetime],
+        time: Timekeeping,
         *,
         check_s: float,
         most: int,
@@ -60,7 +62,7 @@ class PerspectiveApi:
         self._perspectives = perspectives
         self._codes = tuple(codes)
         self._evidence = evidence
-        self._now = now
+        self._time = time
         self._check_s = check_s
         self._most = most
         self._objection = objection
@@ -81,17 +83,26 @@ class PerspectiveApi:
         return {"/healthz": {"GET": self._healthz}, "/readyz": {"GET": self._readyz}}
 
     def operators(self) -> Routes:
-        """`/metrics`, for such a process."""
-        return {"/metrics": {"GET": self._metrics_page}}
+        """`/metrics`, and the operator's word on the clock, for such a process."""
+        return {"/metrics": {"GET": self._metrics_page}, **clock_routes(self._time)}
+
+    def readiness(self) -> Readiness:
+        """Whether every perspective can be asked."""
+        self._perspectives.refresh()
+        clock = self._time.refusal()
+        down = {code: self._perspectives.down(code) or self._objection(code) for code in self._codes}
+        reasons = (
+            *(() if clock is None else (clock,)),
+            *(f"{code}: {reason}" for code, reason in down.items() if reason is not None),
+        )
+        return Readiness(not reasons, reasons, self._time.warnings())
 
     async def _healthz(self, _request: HttpRequest) -> HttpResponse:
         return json_response({"status": "ok"})
 
     async def _readyz(self, _request: HttpRequest) -> HttpResponse:
-        self._perspectives.refresh()
-        down = {code: self._refusal(code) for code in self._codes}
-        reasons = tuple(f"{code}: {reason}" for code, reason in down.items() if reason is not None)
-        return json_response(Readiness(not reasons, reasons, ()), 503 if reasons else 200)
+        readiness = self.readiness()
+        return json_response(readiness, 200 if readiness.ready else 503)
 
     async def _metrics_page(self, _request: HttpRequest) -> HttpResponse:
         self._perspectives.refresh()
@@ -111,6 +122,7 @@ class PerspectiveApi:
 
     async def _check(self, code: str, http: HttpRequest) -> HttpResponse:
         asked = self._parsed(code, http.body)
+        await self._refuse_by_clock(asked, http)
         if self._in_flight >= self._most:
             raise HttpError(503, f"{self._most} checks are under way; ask again.", headers=_RETRY)
         self._in_flight += 1
@@ -121,10 +133,26 @@ class PerspectiveApi:
             self._in_flight -= 1
             self._asking[code] -= 1
         # Two callers may choose the same request_id; on the way to the worker it was ours.
-        seen = msgspec.structs.replace(seen, request_id=asked.request_id)
+        seen = msgspec.structs.replace(seen, request_id=asked.request_id, warnings=self._time.warnings())
         await self._evidence.submit(self._event(code, asked, seen, http))
         self._metrics.checks[code, seen.outcome.value] += 1
         return json_response(seen)
+
+    async def _refuse_by_clock(self, asked: CheckRequest, http: HttpRequest) -> None:
+        """Raise `HttpError` 503, on record, while this clock cannot be trusted: a check by a wrong date proves nothing."""
+        reason = self._time.refusal()
+        if reason is None:
+            return
+        event = refused_for_clock(
+            reason,
+            http.caller.name,
+            actor_of(http.caller.uid),
+            trace_id=asked.request_id,
+            identifier=asked.identifier.value,
+            time=utc_text(self._time.clock.now()),
+        )
+        await self._evidence.submit(event)
+        raise HttpError(503, f"{asked.perspective}: {reason}", headers=_RETRY, reason="clock")
 
     async def _observed(self, code: str, asked: CheckRequest) -> Observation:
         self._perspectives.refresh()
@@ -144,7 +172,7 @@ class PerspectiveApi:
 
     def _refusal(self, code: str) -> str | None:
         """Why it answers nobody now. Call `Perspectives.refresh` first."""
-        return self._perspectives.down(code) or self._objection(code)
+        return self._time.refusal() or self._perspectives.down(code) or self._objection(code)
 
     def _unopposed(self, code: str, seen: Observation) -> Observation:
         """What was seen; no corroboration where a proof failed meanwhile."""
@@ -174,14 +202,14 @@ class PerspectiveApi:
             raise Malformed(
                 [Issue.of(("identifier",), f"the canonical form of what is requested is {identifier.value}")]
             )
-        problems = check_problems(asked.check, identifier, self._now().date())
+        problems = check_problems(asked.check, identifier, self._time.today())
         if problems:
             raise Malformed([Issue.of(("check", parameter), rule) for parameter, rule in problems])
         return asked
 
     def _event(self, code: str, asked: CheckRequest, seen: Observation, http: HttpRequest) -> EventRecord:
         return EventRecord(
-            time=utc_text(self._now()),
+            time=utc_text(self._time.clock.now()),
             type=EventType.PERSPECTIVE_CHECK,
             actor=actor_of(http.caller.uid),
             subject=code,

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import msgspec
 
+from appliance.api.clock import clock_routes
 from appliance.api.description import description_routes
 from appliance.api.draft.request import parse_draft
 from appliance.api.draft.response import draft_answer
@@ -27,6 +28,7 @@ from appliance.coordinator.drains import DrainRefused, Drains
 from appliance.coordinator.question import Orchestration, Question
 from appliance.coordinator.status import Counts, StatusView
 from appliance.coordinator.store import Prunes
+from appliance.coordinator.timekeeping import ClockNotTrusted
 from appliance.errors import UNDECODABLE, BadRequest
 from appliance.evidence.actor import actor_of
 from appliance.evidence.record import Actor
@@ -101,6 +103,7 @@ class Api:
             "/drain": {"POST": self._drain},
             "/undrain": {"POST": self._undrain},
             "/key-rotation": {"POST": self._key_rotation},
+            **clock_routes(self._coordinator.time),
             **({} if self._rov is None else self._rov.routes()),
         }
 
@@ -163,6 +166,8 @@ class Api:
             decision = await self._coordinator.decide(question)
         except BadRequest as error:
             raise Malformed([Issue.of(error.field.split("."), error.rule)]) from error
+        except ClockNotTrusted as error:
+            raise HttpError(503, str(error), headers=((b"retry-after", _RETRY_AFTER_S),), reason="clock") from error
         self.metrics.duration.observe(loop.time() - started_s)
         self.metrics.decisions[method_of(question.check), decision.last.verdict.is_valid] += 1
         return decision

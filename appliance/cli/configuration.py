@@ -11,6 +11,7 @@ import typer
 
 from appliance.cli.context import Invocation, Json, console, print_json
 from appliance.config import Settings, WireGuardConfig, load
+from appliance.coordinator.day import BUILT, policy_day
 from appliance.errors import ConfigError
 from appliance.policy.br_table import next_row, row_at
 from appliance.policy.fleet import fleet_from, place_findings, shortfalls
@@ -31,7 +32,7 @@ def check(context: typer.Context, json: Json = False) -> None:
     Exit code 0: the appliance would start. 1: it would not; each line names file, key and rule.
     """
     invocation: Invocation = context.obj
-    today = datetime.now(UTC).date()
+    today = policy_day(datetime.now(UTC), None, BUILT)
     problems: list[str] = []
     warnings: list[str] = []
     codes: list[str] = []

@@ -9,7 +9,20 @@ from typing import Annotated
 import typer
 
 from appliance import __version__
-from appliance.cli import callers, check, configuration, drain, keys, methods, perspectives, proof, rov, status, watch
+from appliance.cli import (
+    callers,
+    check,
+    clock,
+    configuration,
+    drain,
+    keys,
+    methods,
+    perspectives,
+    proof,
+    rov,
+    status,
+    watch,
+)
 from appliance.cli.context import Invocation
 from appliance.cli.evidence import app as evidence_app
 from appliance.config import DEFAULT_PATH
@@ -34,6 +47,7 @@ app.command("methods")(methods.methods)
 app.command("proof")(proof.proof)
 app.add_typer(check.app, name="check")
 app.add_typer(keys.app, name="keys")
+app.add_typer(clock.app, name="clock")
 app.add_typer(configuration.app, name="config")
 app.add_typer(callers.apikeys, name="apikey")
 app.add_typer(callers.clients, name="client")

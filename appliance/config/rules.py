@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from appliance.config.schema import PerspectiveConfig, Settings
+from appliance.config.remote_identity import RemoteIdentity, identity_of, plain_address
+from appliance.config.schema import IpAddress, PerspectiveConfig, RemotePerspectiveConfig, Settings
 
 
 def problems(settings: Settings) -> list[str]:
@@ -55,26 +56,82 @@ def _unique(settings: Settings) -> Iterator[str]:
     yield from keyed("wireguard.addresses", lambda p: [a.ip for a in p.wireguard.addresses])
     yield from _unique_remotes(settings)
     yield from keyed("wireguard.second_addresses", lambda p: [a.ip for a in p.wireguard.second_addresses])
+    yield from _not_the_primarys(settings)
+
+
+def _not_the_primarys(settings: Settings) -> Iterator[str]:
     for index, perspective in enumerate(settings.perspectives):
         if perspective.code == settings.primary.code:
             yield f"perspectives.{index}.code: {perspective.code} is the primary's"
+        for address in perspective.egress_addresses:
+            if address in _primary_addresses(settings):
+                yield f"perspectives.{index}.egress_addresses: {address} is the primary's"
         if perspective.netns == settings.primary.netns:
             yield f"perspectives.{index}.netns: {perspective.netns} is the primary's"
         if perspective.wireguard.interface == settings.primary.interface:
             yield f"perspectives.{index}.wireguard.interface: {perspective.wireguard.interface} is the primary's"
 
 
+def _primary_addresses(settings: Settings) -> set[IpAddress]:
+    """Of a primary that this appliance runs: with `kind = "caller"` its addresses do not count."""
+    return {plain_address(one.ip) for one in settings.primary.addresses if settings.primary.kind == "local"}
+
+
 def _unique_remotes(settings: Settings) -> Iterator[str]:
-    codes = {settings.primary.code, *(perspective.code for perspective in settings.perspectives)}
-    addresses = {address for perspective in settings.perspectives for address in perspective.egress_addresses}
+    """One perspective, or one way out to the Internet, under two codes would count twice in a quorum (BR 3.2.2.9)."""
+    codes = {settings.primary.code: "primary"}
+    addresses = dict.fromkeys(_primary_addresses(settings), f"primary ({settings.primary.code})")
+    for index, own in enumerate(settings.perspectives):
+        codes[own.code] = f"perspectives.{index}"
+        for address in own.egress_addresses:
+            addresses[plain_address(address)] = f"perspectives.{index} ({own.code})"
     for index, remote in enumerate(settings.remote_perspectives):
+        entry = f"remote_perspectives.{index}"
         if remote.code in codes:
-            yield f"remote_perspectives.{index}.code: {remote.code} is used twice"
-        codes.add(remote.code)
-        for address in remote.egress_addresses:
+            yield f"{entry}.code: {remote.code} is used twice: {codes[remote.code]} has it, too"
+        codes[remote.code] = entry
+        for address in map(plain_address, remote.egress_addresses):
             if address in addresses:
-                yield f"remote_perspectives.{index}.egress_addresses: {address} is used twice"
-            addresses.add(address)
+                yield f"{entry}.egress_addresses: {address} is used twice: {addresses[address]} has it, too"
+            addresses[address] = f"{entry} ({remote.code})"
+    yield from _same_perspective(settings)
+
+
+def _same_perspective(settings: Settings) -> Iterator[str]:
+    named: dict[RemoteIdentity, str] = {}
+    for index, remote in enumerate(settings.remote_perspectives):
+        key = f"remote_perspectives.{index}.url"
+        try:
+            identity = identity_of(remote.url)
+        except ValueError as error:
+            yield f"{key}: {error}"
+            continue
+        entry = f"remote_perspectives.{index} ({remote.code})"
+        if identity in named:
+            yield (
+                f"{key}: {entry} and {named[identity]} name the same perspective, {identity}; one perspective counts once"
+                " (BR 3.2.2.9): remove one of the two entries"
+            )
+        named.setdefault(identity, entry)
+        yield from _ourselves(settings, remote, key, identity)
+
+
+def _ourselves(
+    settings: Settings, remote: RemotePerspectiveConfig, key: str, identity: RemoteIdentity
+) -> Iterator[str]:
+    """A listener of our own offers our own perspectives."""
+    at_loopback = {"127.0.0.1", "::1", "localhost"}
+    for index, listener in enumerate(settings.api.tcp):
+        ours = {str(plain_address(listener.address))}
+        if listener.address.is_unspecified:
+            ours |= {str(address) for address in _primary_addresses(settings)} | at_loopback
+        elif listener.address.is_loopback:
+            ours |= at_loopback
+        if identity.port == listener.port and identity.host in ours:
+            yield (
+                f"{key}: {identity} ({remote.code}) is api.tcp.{index}, this appliance itself; a remote perspective must be"
+                " another's: remove the entry"
+            )
 
 
 def _second_addresses(settings: Settings) -> Iterator[str]:

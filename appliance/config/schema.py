@@ -242,8 +242,9 @@ class TimeLimits(_Section):
 
 
 class ClockConfig(_Section):
-    """With `require_synchronised` the appliance is not ready while the kernel's clock has been without synchronisation
-    (adjtimex(2)) for more than `grace_s` seconds: evidence bears its time, and the BRs' dates go by it."""
+    """With `require_synchronised` the appliance decides nothing, and checks nothing for partners, while the kernel's clock has
+    been without synchronisation (adjtimex(2)) for `grace_s` seconds or more: evidence bears its time, and the BRs' dates go by
+    it. Without, every answer and every record warns of it."""
 
     require_synchronised: bool = True
     grace_s: Annotated[int, Field(ge=0, le=86400)] = 600

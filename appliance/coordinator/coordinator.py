@@ -6,16 +6,15 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Protocol
 
-from appliance.config import TimeLimits
-from appliance.coordinator.day import policy_day
+from appliance.config import ClockConfig, TimeLimits
 from appliance.coordinator.decision import Decision, Judged
 from appliance.coordinator.fanout import Fanout
 from appliance.coordinator.perspectives import Perspectives
-from appliance.coordinator.plan import plan
+from appliance.coordinator.plan import Plan, plan
 from appliance.coordinator.proofs import UNOPPOSED, Standing
 from appliance.coordinator.question import Question
 from appliance.coordinator.records import (
@@ -23,12 +22,13 @@ from appliance.coordinator.records import (
     br_section,
     decision_record,
     late_observation,
+    refused_for_clock,
     refused_request,
 )
+from appliance.coordinator.timekeeping import Clock, ClockNotTrusted, Timekeeping
 from appliance.coordinator.verdicts import Rules
 from appliance.errors import BadRequest, EvidenceUnavailable
 from appliance.evidence.record import EvidenceRecord, PerspectiveSetRef, Receipt, utc_text
-from appliance.linux.clock import ClockState
 from appliance.model.check import method_of
 from appliance.model.observation import Observation
 from appliance.policy.br_table import BR_VERSION
@@ -54,15 +54,6 @@ class Evidence(Protocol):
         """The latest time that any record bears."""
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """The time, as an argument. `built`: the day on which this software was made."""
-
-    now: Callable[[], datetime]
-    state: Callable[[], ClockState]
-    built: date
-
-
 class Coordinator:
     """Decides questions, many at once, in one event loop. `evidence`, `perspectives` and the fleets are shared with `status`.
 
@@ -80,6 +71,7 @@ class Coordinator:
         limits: TimeLimits,
         clock: Clock,
         secret: bytes,
+        clock_rules: ClockConfig | None = None,
         configured: Fleet | None = None,
         standing: Callable[[], Mapping[str, Standing]] = dict,
         cautions: Callable[[Iterable[str]], list[str]] = lambda _: [],
@@ -88,7 +80,7 @@ class Coordinator:
         self.fleet = fleet
         self.perspectives = perspectives
         self.evidence = evidence
-        self.clock = clock
+        self.time = Timekeeping(clock, clock_rules or ClockConfig(), evidence)
         self._in_force = in_force
         self._limits = limits
         self._secret = secret
@@ -98,7 +90,12 @@ class Coordinator:
 
     def today(self) -> date:
         """The date that the dated table is read with now."""
-        return policy_day(self.clock.now(), self.evidence.newest_record_time(), self.clock.built)
+        return self.time.today()
+
+    @property
+    def clock(self) -> Clock:
+        """The time."""
+        return self.time.clock
 
     def in_flight(self, code: str) -> int:
         """How many attempts under way include the remote `code`; a drained one gets no more."""
@@ -125,11 +122,13 @@ class Coordinator:
     async def decide(self, question: Question) -> Decision:
         """The decision, once it is durable. Takes less than `limits.answer_s`, whatever the perspectives do.
 
-        Raises `BadRequest` (nothing was asked of any perspective) and `EvidenceUnavailable` (there is no answer).
+        Raises `BadRequest` and `ClockNotTrusted` (nothing was asked of any perspective) and `EvidenceUnavailable` (there is no
+        answer).
         """
         loop = asyncio.get_running_loop()
         end_s = loop.time() + self._limits.answer_s
         now, day = self.clock.now(), self.today()
+        self._refuse_by_clock(question, now)
         fleet, in_force = self.fleet, self._in_force
         try:
             chosen = plan(question, fleet, day, self._secret)
@@ -144,7 +143,7 @@ class Coordinator:
             attempts.append(
                 await self._fanout.attempt(question, chosen, rules, now=self.clock.now(), within_s=within_s)
             )
-            state = self.clock.state()
+            state, warnings = self.clock.state(), self._warnings(question, day, chosen)
             record = decision_record(
                 question,
                 attempts[-1],
@@ -152,6 +151,7 @@ class Coordinator:
                 received_at=utc_text(now),
                 time=utc_text(self.clock.now()),
                 clock=state,
+                warnings=warnings,
             )
             receipts.append(self.evidence.submit(record))
             exhausted = len(attempts) == chosen.max_attempts or end_s - loop.time() < _SHORTEST_ATTEMPT_S
@@ -166,11 +166,30 @@ class Coordinator:
             br_section=br_section(question),
             br_version=BR_VERSION,
             clock=state,
-            warnings=(
-                *_method_warnings(question, day),
-                *_clock_warnings(state, now.date(), day),
-                *self._cautions(site.code for site in chosen.remotes),
-            ),
+            warnings=warnings,
+        )
+
+    def _refuse_by_clock(self, question: Question, now: datetime) -> None:
+        """Raise `ClockNotTrusted`, on record, while nothing may be decided by this clock."""
+        reason = self.time.refusal()
+        if reason is None:
+            return
+        event = refused_for_clock(
+            reason,
+            question.caller,
+            self._in_force.actor,
+            trace_id=question.trace_identifier,
+            identifier=question.identifier.value,
+            time=utc_text(now),
+        )
+        self._note(event)
+        raise ClockNotTrusted(f"nothing is decided: {reason}")
+
+    def _warnings(self, question: Question, day: date, chosen: Plan) -> tuple[str, ...]:
+        return (
+            *_method_warnings(question, day),
+            *self.time.warnings(),
+            *self._cautions(site.code for site in chosen.remotes),
         )
 
     def _note_late(self, question: Question, observation: Observation) -> None:
@@ -195,15 +214,6 @@ async def _durable(receipts: list[asyncio.Future[Receipt]], end_s: float) -> Rec
 def _method_warnings(question: Question, day: date) -> list[str]:
     ruling = permitted(method_of(question.check), day)
     return [ruling.warning] if isinstance(ruling, Discouraged) else []
-
-
-def _clock_warnings(clock: ClockState, today: date, day: date) -> list[str]:
-    found = []
-    if not clock.synchronised:
-        found.append("the kernel's clock is not synchronised")
-    if day > today:
-        found.append(f"the clock's date is before {day}, which is that of the newest record or of this software")
-    return found
 
 
 def _log_failure(receipt: asyncio.Future[Receipt]) -> None:

@@ -1,4 +1,4 @@
-"""What stands against each perspective now: its hand-off proofs, and what `rov.policy` makes of its path."""
+"""Why each perspective is not eligible now: its hand-off proofs, what `rov.policy` makes of its path, and what others' report."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from appliance.config import Settings
+from appliance.coordinator.partners import Partners
 from appliance.coordinator.perspectives import Perspectives
 from appliance.coordinator.proofs import Proofs, Standing, Submit
 from appliance.coordinator.rov.gate import RovGate
@@ -26,11 +27,12 @@ class Judgement:
     proofs: Proofs
     measurement: Measurement
     gate: RovGate
+    partners: Partners
     scheduled: bool
 
     def standings(self) -> Mapping[str, Standing]:
         """By perspective code."""
-        return self.gate.over(self.proofs.standings())
+        return self.partners.over(self.gate.over(self.proofs.standings()))
 
     def start(self, stack: contextlib.AsyncExitStack) -> asyncio.Task[None]:
         """Keeps it true until `stack` ends; the task that judges the proofs, which never ends by itself."""
@@ -59,5 +61,6 @@ async def open_judgement(
         Proofs(settings, fleet, perspectives, submit, actor, now),
         measurement,
         RovGate(measurement, settings.rov.policy, settings.primary.code),
+        Partners(settings, perspectives),
         scheduled=settings.rov.schedule and settings.rov.vrp_file is not None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 
 from appliance.coordinator.decision import Judged
 from appliance.coordinator.question import Question
@@ -41,9 +42,16 @@ def br_section(question: Question) -> str:
 
 
 def decision_record(
-    question: Question, judged: Judged, in_force: InForce, *, received_at: str, time: str, clock: ClockState
+    question: Question,
+    judged: Judged,
+    in_force: InForce,
+    *,
+    received_at: str,
+    time: str,
+    clock: ClockState,
+    warnings: tuple[str, ...] = (),
 ) -> DecisionRecord:
-    """The record of one attempt. Times are RFC 3339 UTC."""
+    """The record of one attempt. Times are RFC 3339 UTC. `warnings`: those of the answer."""
     return DecisionRecord(
         time=time,
         request=ReceivedRequest(
@@ -65,6 +73,7 @@ def decision_record(
         perspective_set=in_force.perspective_set,
         software=in_force.software,
         clock=clock,
+        warnings=warnings,
     )
 
 
@@ -79,6 +88,41 @@ def refused_request(question: Question, refusal: BadRequest, actor: Actor, *, ti
         facts=(("caller", question.caller),),
         trace_id=question.trace_identifier,
         identifier=question.identifier.value,
+    )
+
+
+def refused_for_clock(
+    reason: str, caller: str, actor: Actor, *, trace_id: str, identifier: str, time: str
+) -> EventRecord:
+    """A request that was refused because the clock may be wrong; `time` is that clock's. `reason` says what is wrong with it."""
+    return EventRecord(
+        time=time,
+        type=EventType.REFUSED_REQUEST,
+        actor=actor,
+        subject="clock",
+        message=reason,
+        facts=(("caller", caller),),
+        trace_id=trace_id,
+        identifier=identifier,
+    )
+
+
+def clock_accepted_event(actor: Actor, before: date, built: date, clock: ClockState, *, time: str) -> EventRecord:
+    """An operator said that the clock is right, and records from later than now are wrong: the policy date goes on from `time`.
+
+    `before`: the policy date until then. `built`: no policy date is before it."""
+    return EventRecord(
+        time=time,
+        type=EventType.CLOCK_ACCEPTED,
+        actor=actor,
+        subject="clock",
+        message=f"the policy date is {time[:10]}, no longer {before}",
+        facts=(
+            ("accepted", time[:10]),
+            ("before", before.isoformat()),
+            ("built", built.isoformat()),
+            ("synchronised", "yes" if clock.synchronised else "no"),
+        ),
     )
 
 

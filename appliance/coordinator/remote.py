@@ -21,8 +21,9 @@ from appliance.linux.journal import printable
 from appliance.model.check import CheckRequest
 from appliance.model.health import WorkerStatus
 from appliance.model.moment import moment_of
-from appliance.model.observation import Observation
+from appliance.model.observation import CheckError, Fault, Observation, Outcome
 from appliance.model.rov import RoundRequest, RoundSeen
+from appliance.policy.partners import parsed, wrong_report
 
 # As on the Unix-socket channel: an observation with everything that it may hold.
 _MAX_REPLY_BYTES = 1 << 20
@@ -45,6 +46,7 @@ class RemoteChannel:
     def __init__(self, configured: RemotePerspectiveConfig, poll_s: float) -> None:
         self._configured = configured
         self._their_code = configured.url.rstrip("/").rpartition("/")[2]
+        self._egress_addresses = parsed(map(str, configured.egress_addresses))
         self._poll_s = poll_s
         self._context = _client_context(configured)
         self._client: httpx.AsyncClient | None = None
@@ -119,7 +121,17 @@ class RemoteChannel:
             wrong = f"a reply to request {seen.request_id}, not to {request.request_id}"
         if wrong is not None:
             raise WrongReply(f"{self._configured.code}: {wrong}")
-        return msgspec.structs.replace(seen, perspective=self._configured.code)
+        return self._from_its_address(msgspec.structs.replace(seen, perspective=self._configured.code))
+
+    def _from_its_address(self, seen: Observation) -> Observation:
+        """Return `seen`; no corroboration if it was not made from the configured addresses. What it saw is kept as evidence."""
+        reason = wrong_report(seen.egress_addresses, self._egress_addresses)
+        if reason is None:
+            return seen
+        message = f"outcome {seen.outcome} does not count: {reason}"
+        error = CheckError("perspective.egress-address", message, "end", Fault.PERSPECTIVE)
+        outcome = Outcome.ERROR if seen.corroborates else seen.outcome
+        return msgspec.structs.replace(seen, outcome=outcome, corroborates=False, errors=(*seen.errors, error))
 
     async def _poll(self) -> None:
         while self._client is not None:

@@ -10,7 +10,6 @@ from itertools import combinations
 
 from appliance import __version__
 from appliance.config import PerspectiveConfig, RemotePerspectiveConfig, Settings
-from appliance.coordinator.clock_watch import ClockWatch
 from appliance.coordinator.coordinator import Coordinator
 from appliance.coordinator.drains import Drains
 from appliance.coordinator.proofs import UNOPPOSED, Proofs
@@ -63,7 +62,6 @@ class StatusView:
         self._coordinator = coordinator
         self._drains = drains
         self._proofs = proofs
-        self._clock_watch = ClockWatch()
         self._configuration_sha256 = configuration_sha256
         _, self._place_warnings = place_findings(settings)
         self._started_at = utc_text(coordinator.clock.now())
@@ -75,11 +73,7 @@ class StatusView:
         """Whether a compliant quorum is possible with what is usable now: judged as if every usable perspective matched."""
         coordinator = self._coordinator
         coordinator.perspectives.refresh()
-        stands = coordinator.standing()
-        down = {
-            site.code: self._down(site.code) or stands.get(site.code, UNOPPOSED).withheld
-            for site in coordinator.fleet.remotes
-        }
+        down = {site.code: self._down(site.code) for site in coordinator.fleet.remotes}
         own = None if self._settings.primary.kind == "caller" else self._down(coordinator.fleet.primary.code)
         verdict = judge(
             coordinator.fleet,
@@ -147,25 +141,28 @@ class StatusView:
         return () if self._proofs is None else self._proofs.all()
 
     def _down(self, code: str) -> str | None:
-        """Why `code` could not corroborate now: it cannot be asked, or its place is not proven."""
-        proofs = None if self._proofs is None else self._proofs.of(code)
-        return self._coordinator.perspectives.down(code) or (None if proofs is None else proofs.withheld)
+        """Why `code` could not corroborate now: it cannot be asked, or what it observes is withheld."""
+        coordinator = self._coordinator
+        return coordinator.perspectives.down(code) or coordinator.standing().get(code, UNOPPOSED).withheld
 
     def _warnings(self) -> Iterator[str]:
         yield from self._place_warnings
-        perspectives, clock = self._coordinator.perspectives, self._coordinator.clock
+        perspectives = self._coordinator.perspectives
         if perspectives.report_problem is not None:
             yield f"no report of the tunnel daemon: {perspectives.report_problem}"
         elif (age_s := int(time.time()) - perspectives.report_updated_s) > _STALE_REPORT_S:
             yield f"the tunnel daemon's report is {age_s} s old"
-        if not clock.state().synchronised:
-            yield "the kernel's clock is not synchronised"
+        yield from self._coordinator.time.warnings()
+        standings = self._coordinator.standing()
+        for remote in self._settings.remote_perspectives:
+            withheld = standings.get(remote.code, UNOPPOSED).withheld
+            if withheld is not None:
+                yield f"{remote.code}: {withheld}"
 
     def _clock_reasons(self) -> Iterator[str]:
-        config, clock = self._settings.clock, self._coordinator.clock
-        unsynchronised_s = self._clock_watch.note(clock.state(), time.monotonic())
-        if config.require_synchronised and unsynchronised_s is not None and unsynchronised_s >= config.grace_s:
-            yield f"the kernel's clock is not synchronised, for {config.grace_s} s or longer"
+        reason = self._coordinator.time.refusal()
+        if reason is not None:
+            yield reason
 
     def _root_anchor_reasons(self) -> Iterator[str]:
         fleet, perspectives = self._coordinator.fleet, self._coordinator.perspectives

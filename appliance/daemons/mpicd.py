@@ -25,7 +25,7 @@ from appliance.api.routes import Api
 from appliance.api.rov import Rov
 from appliance.config import DEFAULT_PATH, Settings, load
 from appliance.coordinator.alerts import watch
-from appliance.coordinator.coordinator import Clock, Coordinator
+from appliance.coordinator.coordinator import Coordinator
 from appliance.coordinator.day import BUILT, policy_day
 from appliance.coordinator.drains import Drains, DrainStore
 from appliance.coordinator.judgement import open_judgement
@@ -36,6 +36,7 @@ from appliance.coordinator.rov.report import RovView
 from appliance.coordinator.selection import load_secret
 from appliance.coordinator.status import StatusView
 from appliance.coordinator.store import Store, open_store
+from appliance.coordinator.timekeeping import Clock
 from appliance.coordinator.tunnels import TunnelWatch
 from appliance.daemons.perspectives_only import local_users, perspective_api, serve_perspectives, stop_by_signal
 from appliance.errors import ApplianceError, ConfigError, ConfinementBroken
@@ -100,7 +101,7 @@ def start(path: Path) -> None:
     secret = load_secret(settings.coordinator_directory / "selection.key")
     software = Software(__version__, hashlib.sha256(path.read_bytes()).hexdigest())
     store = open_store(settings)
-    compliant_fleet(path, settings, policy_day(_now(), store.writer.newest_record_time(), BUILT))
+    _warn_of_newest_record(path, settings, policy_day(_now(), store.writer.newest_record_time(), BUILT))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings, fleet, store, software, secret, drains))
 
@@ -115,7 +116,8 @@ def start_perspectives(path: Path) -> None:
     fleet = _fleet(path, settings)
     store = open_store(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve_perspectives(settings, fleet, channels, store, software, _now, _until))
+        clock = Clock(_now, _clock_state, BUILT)
+        runner.run(serve_perspectives(settings, fleet, channels, store, software, clock, _until))
 
 
 def compliant_fleet(path: Path, settings: Settings, day: date) -> Fleet:
@@ -132,6 +134,17 @@ def _fleet(path: Path, settings: Settings) -> Fleet:
         return fleet_from(settings)
     except ConfigError as error:
         raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from error
+
+
+def _warn_of_newest_record(path: Path, settings: Settings, day: date) -> None:
+    """A record from the future must not keep mpicd from starting, or nobody could run `mpicctl clock accept-date`. Each decision
+    is judged by the table of `day` all the same, and refused if the set cannot comply."""
+    try:
+        compliant_fleet(path, settings, day)
+    except ConfigError as error:
+        for problem in error.problems:
+            _log.error("%s", problem)
+        _log.error("the newest record is of %s; if the clock was wrong then, run mpicctl clock accept-date", day)
 
 
 async def serve(
@@ -168,6 +181,7 @@ async def serve(
             limits=settings.limits,
             clock=Clock(_now, _clock_state, BUILT),
             secret=secret,
+            clock_rules=settings.clock,
             configured=configured,
             standing=judgement.standings,
             cautions=judgement.gate.warnings,
@@ -186,7 +200,13 @@ async def serve(
         stack.callback(alerting.cancel)
         shared = dict(
             perspective_api(
-                settings, perspectives, evidence, _now, api.metrics, coordinator.objection, coordinator.asking
+                settings,
+                perspectives,
+                evidence,
+                coordinator.time,
+                api.metrics,
+                coordinator.objection,
+                coordinator.asking,
             ).routes()
         )
         front = Front(settings, evidence, _now, frozenset(local_users(settings)), api.metrics.refusals)

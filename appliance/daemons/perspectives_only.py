@@ -8,7 +8,6 @@ import logging
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
 
 from systemd.daemon import notify
 
@@ -17,12 +16,14 @@ from appliance.api.metrics import Metrics
 from appliance.api.own_evidence import OwnEvidence
 from appliance.api.perspective import PerspectiveApi
 from appliance.config import Settings
+from appliance.coordinator.alerts import watch
 from appliance.coordinator.coordinator import Evidence
 from appliance.coordinator.judgement import open_judgement
 from appliance.coordinator.perspectives import Channel, Perspectives
 from appliance.coordinator.proofs import UNOPPOSED
 from appliance.coordinator.records import life_event
 from appliance.coordinator.store import Store
+from appliance.coordinator.timekeeping import Clock, Timekeeping
 from appliance.coordinator.tunnels import TunnelWatch
 from appliance.evidence.actor import actor_of
 from appliance.evidence.record import EventType, Software, utc_text
@@ -52,7 +53,7 @@ def perspective_api(
     settings: Settings,
     perspectives: Perspectives,
     evidence: Evidence,
-    now: Callable[[], datetime],
+    time: Timekeeping,
     metrics: Metrics,
     objection: Callable[[str], str | None],
     asking: Counter[str],
@@ -64,7 +65,7 @@ def perspective_api(
         perspectives,
         local_users(settings),
         evidence,
-        now,
+        time,
         check_s=limits.check_s,
         most=most,
         metrics=metrics,
@@ -80,11 +81,11 @@ async def serve_perspectives(
     channels: Mapping[str, Channel],
     store: Store,
     software: Software,
-    now: Callable[[], datetime],
+    clock: Clock,
     until: Callable[[asyncio.Event, asyncio.Task[None]], Awaitable[None]],
 ) -> None:
     """Answers for single perspectives until SIGTERM or SIGINT, then finishes what it accepted."""
-    stopping = stop_by_signal()
+    stopping, now = stop_by_signal(), clock.now
     actor, mode, evidence = actor_of(), (("mode", "perspective-only"),), store.writer
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(store.close)
@@ -99,7 +100,10 @@ async def serve_perspectives(
         def objection(code: str) -> str | None:
             return judgement.standings().get(code, UNOPPOSED).withheld
 
-        api = perspective_api(settings, perspectives, evidence, now, metrics, objection, Counter())
+        time = Timekeeping(clock, settings.clock, evidence)
+        api = perspective_api(settings, perspectives, evidence, time, metrics, objection, Counter())
+        alerting = asyncio.create_task(watch(api.readiness))
+        stack.callback(alerting.cancel)
         front = Front(settings, evidence, now, frozenset(channels), metrics.refusals)
         stack.push_async_callback(front.close, settings.limits.answer_s)
         routes = {**api.routes(), **api.health(), **OwnEvidence(settings.database).routes()}

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Row, select
 from appliance.errors import UNDECODABLE
 from appliance.evidence.index import Columns, columns_of
 from appliance.evidence.perspectives import fleet_in
-from appliance.evidence.record import DecisionRecord, EventRecord, PerspectiveSetRef, decode
-from appliance.evidence.replay import disagreements
+from appliance.evidence.record import DecisionRecord, EventRecord, EventType, PerspectiveSetRef, decode
+from appliance.evidence.replay import accepted_date_problems, disagreements
 from appliance.evidence.schema import RECORDS
 from appliance.policy.fleet import Fleet
 
@@ -41,6 +41,8 @@ def deep_problems(connection: Connection, *, replay: bool) -> Callable[[Row[Any]
             yield f"cannot be parsed: {error}"
             return
         yield from _not_indexed(row, columns_of(record))
+        if isinstance(record, EventRecord) and record.type is EventType.CLOCK_ACCEPTED:
+            yield from accepted_date_problems(record)
         if replay and isinstance(record, DecisionRecord):
             ref = record.perspective_set
             if ref not in fleets:

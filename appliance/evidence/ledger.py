@@ -17,7 +17,7 @@ from appliance.evidence.checkpoint import Checkpoint, decode_checkpoint, encode_
 from appliance.evidence.files import opened
 from appliance.evidence.index import Columns
 from appliance.evidence.reading import base, cause, entries, last_seq, link_at
-from appliance.evidence.record import Receipt
+from appliance.evidence.record import EventType, Receipt
 from appliance.evidence.schema import (
     CHECKPOINTS,
     FORMAT,
@@ -50,8 +50,8 @@ class Segment(msgspec.Struct, frozen=True):
 class Ledger:
     """Holds the store's lock for as long as it lives. Not safe for two threads at once.
 
-    `head`: the end of the chain. `newest_time`: the latest time of any record, RFC 3339 UTC, or None. `checkpointed_seq`:
-    how far the newest checkpoint goes, 0 for none.
+    `head`: the end of the chain. `newest_time`: the latest time of any record from the last `clock-accepted` event on, RFC 3339
+    UTC, or None: before that event the clock was wrong. `checkpointed_seq`: how far the newest checkpoint goes, 0 for none.
     Every method raises `EvidenceUnavailable` where the store cannot do what was asked; it may then be tried again.
     """
 
@@ -86,7 +86,9 @@ class Ledger:
         except SQLAlchemyError as error:
             raise self._failed(error) from error
         self.head = head
-        self.newest_time = max(self.newest_time or "", *(columns["time"] for columns, _ in batch))
+        for columns, _ in batch:
+            accepted = columns["kind"] == EventType.CLOCK_ACCEPTED.value
+            self.newest_time = columns["time"] if accepted else max(self.newest_time or "", columns["time"])
         return receipts
 
     def add_checkpoint(self, checkpoint: Checkpoint) -> None:
@@ -215,7 +217,7 @@ def _made(path: Path) -> None:
 
 def _tail(connection: Connection, path: Path) -> tuple[Link, str | None]:
     """Where the chain ends, after a check of its last records and of the newest checkpoint."""
-    newest_time = connection.scalar(select(func.max(RECORDS.c.time)))
+    newest_time = _newest_time(connection)
     start = base(connection)
     before = link_at(connection, max(last_seq(connection) - _TAIL, start.seq)) or start
     head = verify(entries(connection, before.seq), before)
@@ -223,6 +225,13 @@ def _tail(connection: Connection, path: Path) -> tuple[Link, str | None]:
         raise EvidenceUnavailable(f"{path}: record {head.seq}: {head.reason}")
     _hold_to_checkpoint(connection, path)
     return head, newest_time
+
+
+def _newest_time(connection: Connection) -> str | None:
+    accepted = select(func.max(RECORDS.c.seq)).where(RECORDS.c.kind == EventType.CLOCK_ACCEPTED.value)
+    since = connection.scalar(accepted) or 0
+    newest: str | None = connection.scalar(select(func.max(RECORDS.c.time)).where(RECORDS.c.seq >= since))
+    return newest
 
 
 def _hold_to_checkpoint(connection: Connection, path: Path) -> None:

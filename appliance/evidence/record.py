@@ -100,7 +100,8 @@ class Software(msgspec.Struct, frozen=True):
 class DecisionRecord(msgspec.Struct, frozen=True, tag_field="kind", tag="decision"):
     """One answered question, whole (BR 5.4.1 (2), (7), (8)). `time`: UTC, when it was decided.
 
-    Exactly one of `primary` and `caller_statement` is set. `remotes` has every remote perspective attempted.
+    `warnings`: those of the answer, such as that nothing held the clock. Exactly one of `primary` and `caller_statement` is set.
+    `remotes` has every remote perspective attempted.
     """
 
     time: str
@@ -117,6 +118,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, tag_field="kind", tag="decisio
     perspective_set: PerspectiveSetRef
     software: Software
     clock: ClockState
+    warnings: tuple[str, ...] = ()
 
 
 class EventType(StrEnum):
@@ -138,6 +140,7 @@ class EventType(StrEnum):
     CREDENTIAL = "credential"
     PERSPECTIVE_CHECK = "perspective-check"
     PRUNE = "prune"
+    CLOCK_ACCEPTED = "clock-accepted"
     RESTORE = "restore"
 
 

@@ -7,7 +7,7 @@ from datetime import date
 
 import msgspec
 
-from appliance.evidence.record import Arrival, Attempt, DecisionRecord
+from appliance.evidence.record import Arrival, Attempt, DecisionRecord, EventRecord
 from appliance.model.decision import Verdict
 from appliance.model.observation import Outcome
 from appliance.policy.br_table import BR_VERSION
@@ -38,6 +38,21 @@ def disagreements(record: DecisionRecord, fleet: Fleet) -> Iterator[str]:
         recorded, computed = getattr(record.verdict, name), getattr(verdict, name)
         if recorded != computed and (same_rules or name not in {"reasons", "row"}):
             yield f"{name} is recorded as {_text(recorded)}, computed as {_text(computed)}"
+
+
+def accepted_date_problems(record: EventRecord) -> Iterator[str]:
+    """Yield each way in which a `clock-accepted` event sets a policy date that it may not: only the clock's own date, while the
+    clock was synchronised, and never one before the software was made."""
+    facts = dict(record.facts)
+    accepted, before, built = (facts.get(name, "") for name in ("accepted", "before", "built"))
+    if accepted != record.time[:10]:
+        yield f"the accepted date {accepted} is not that of the record"
+    if facts.get("synchronised") != "yes":
+        yield "a date was accepted although the clock was not synchronised"
+    if not built or accepted < built:
+        yield f"the accepted date {accepted} is before the software was made ({built})"
+    if before <= accepted:
+        yield f"the accepted date {accepted} is not before the policy date of then ({before})"
 
 
 def counts(attempt: Attempt) -> bool:

@@ -99,7 +99,8 @@ class EvidenceWriter:
         return await asyncio.wrap_future(done)
 
     def newest_record_time(self) -> datetime | None:
-        """The latest time that any record bears: the policy's date is never before it (BR 3.2.2.9's table is dated)."""
+        """The latest time that any record bears, from the last `clock-accepted` event on: the policy date is never before it
+        (BR 3.2.2.9's table is dated)."""
         newest = self._ledger.newest_time
         return None if newest is None else datetime.fromisoformat(newest)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
 from appliance.model.check import Method
+
+_Warnings = Annotated[tuple[Annotated[str, msgspec.Meta(max_length=500)], ...], msgspec.Meta(max_length=8)]
 
 
 class Outcome(StrEnum):
@@ -155,7 +158,8 @@ class Observation(msgspec.Struct, frozen=True):
     `started_at`: RFC 3339, UTC, microseconds. `steps`: `(name, elapsed_us)` in order. `seen`: the value compared with
     the expected one, clipped. `egress_addresses`: the addresses that the outside anchors last saw this perspective use.
     `br_section`, `br_version`: the rule that was checked. `dnssec`: the weakest status among the look-ups that were
-    needed, None where there was none. `connections`, `certificate`: of the method that speaks TLS only.
+    needed, None where there was none. `connections`, `certificate`: of the method that speaks TLS only. `warnings`: what
+    the appliance that it comes from has to say of its own clock.
     """
 
     request_id: str
@@ -177,3 +181,4 @@ class Observation(msgspec.Struct, frozen=True):
     dnssec: DnssecStatus | None = None
     connections: tuple[Connection, ...] = ()
     certificate: CertificateSeen | None = None
+    warnings: _Warnings = ()

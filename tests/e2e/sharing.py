@@ -8,13 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from appliance.evidence.reading import reading
-from appliance.evidence.record import EventRecord, EventType, decode
+from appliance.evidence.record import DecisionRecord, EventRecord, EventType, decode
 from appliance.evidence.search import Filter, find
 from tests.lab import Lab, names, processes, state, topology, wait_until
 from tests.lab.appliance import Appliance
@@ -25,6 +25,8 @@ from tests.unit.api.authority import Authority, Pair
 SITE: Final = topology.SYSTEM_BY_NAME["sakura"]
 ADDRESS: Final = str(topology.PRIMARY.host_address.v4)
 _PORT: Final = 8443
+# The same perspectives at a second address: one machine under two URLs.
+OTHER_PORT: Final = 8444
 _USER: Final = 64122
 _BIN: Final = Path(sys.executable).parent
 
@@ -90,7 +92,6 @@ def sharing(lab: Lab, appliance: Appliance) -> Iterator[Shared]:
     os.chown(server.key, USERS["mpicd"], USERS["mpicd"])
     listener = {
         "address": ADDRESS,
-        "port": _PORT,
         "authentication": "mutual-tls",
         "certificate_file": server.certificate,
         "private_key_file": server.key,
@@ -98,7 +99,13 @@ def sharing(lab: Lab, appliance: Appliance) -> Iterator[Shared]:
     }
     before = appliance.config.read_text()
     try:
-        _restart(appliance, before + toml({"api": {"tcp": [listener]}}).replace("[api]\n", ""))
+        _restart(
+            appliance,
+            before
+            + toml({"api": {"tcp": [listener | {"port": port} for port in (_PORT, OTHER_PORT)]}}).replace(
+                "[api]\n", ""
+            ),
+        )
         yield Shared(lab, appliance, authority)
     finally:
         _restart(appliance, before)
@@ -114,10 +121,20 @@ def _restart(appliance: Appliance, configuration: str) -> None:
 
 
 class Partner:
-    """A second appliance: `mpicd` alone, whose CA validates by itself and whose remotes are all those of the first."""
+    """A second appliance: `mpicd` alone, whose CA validates by itself and whose remotes are all those of the first.
 
-    def __init__(self, shared: Shared, pair: Pair) -> None:
+    `changes`: keys of its entries, by the code that a perspective has at the first. `usable`: how many can be asked then."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        pair: Pair,
+        changes: Mapping[str, Mapping[str, Any]] | None = None,
+        usable: int = len(topology.EGRESSES),
+    ) -> None:
         self._shared = shared
+        self._changes = changes or {}
+        self._usable = usable
         self._root = state.directory("sharing", "partner")
         self._stack = contextlib.ExitStack()
         self.config = self._root / "appliance.toml"
@@ -141,7 +158,7 @@ class Partner:
 
             def ready() -> bool:
                 assert process.poll() is None, log.read_text()
-                return self._socket("operator").exists() and len(self.ready_codes()) == len(topology.EGRESSES)
+                return self._socket("operator").exists() and len(self.ready_codes()) == self._usable
 
             wait_until(ready, 60, "the partner's appliance is ready", 0.1)
             self._stack = stack.pop_all()
@@ -156,8 +173,29 @@ class Partner:
 
     def ready_codes(self) -> set[str]:
         """Codes of the perspectives that it can ask now."""
+        return {code for code, reason in self.reasons().items() if not reason}
+
+    def reasons(self) -> dict[str, str]:
+        """Why each perspective cannot be used now, "" if it can."""
         status = request(self._socket("operator"), "GET", "/status").json()
-        return {entry["code"] for entry in status["perspectives"] if entry["ready"]}
+        return {entry["code"]: entry["reason"] for entry in status["perspectives"]}
+
+    def last_decision(self) -> DecisionRecord:
+        """The newest decision on its disk."""
+        with reading(self._root / "state" / "evidence" / "evidence.sqlite") as connection:
+            [found] = find(connection, Filter(kind="decision"), newest_first=True, limit=1, whole=True)
+        record = decode(found.record)
+        assert isinstance(record, DecisionRecord)
+        return record
+
+    def refused_configuration(self) -> str:
+        """What `mpicctl config check` and `mpicd` say of a configuration that neither takes."""
+        check = [str(_BIN / "mpicctl"), "--config", str(self.config), "config", "check"]
+        start = processes.unprivileged([str(_BIN / "mpicd"), "--config", str(self.config)], _USER)
+        checked = subprocess.run(check, capture_output=True, text=True, check=False, timeout=60)
+        started = processes.run(SITE.namespace, start)
+        assert (checked.returncode, started.returncode) == (1, 78), (checked, started)
+        return checked.stdout + started.stderr
 
     def decide(self, question: dict[str, Any]) -> dict[str, Any]:
         """The partner's decision; its own validation has passed."""
@@ -192,6 +230,7 @@ class Partner:
                     "private_key_file": pair.key,
                     "ca_file": self._shared.authority.certificate,
                     "place": _place(egress.place),
+                    **self._changes.get(egress.code, {}),
                 }
                 for egress in topology.EGRESSES
             ],

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from appliance.evidence.audit import Scope, verify_store
+from appliance.linux.clock import clock_state
 from tests.e2e.asking import caa, decide
+from tests.e2e.coordinator import settings
+from tests.e2e.dates import on_day
 from tests.lab import wait_until
 from tests.lab.appliance import Appliance
 
@@ -51,3 +55,30 @@ def test_a_drained_perspective_stays_so_until_it_is_taken_back(appliance: Applia
     appliance.wait_for(set(appliance.codes))
     assert decide(appliance, caa("free.example"))["quorum"] == "6/6"
     assert verify_store(appliance.settings.database, Scope(deep=True, replay=True)).problems == []
+
+
+def test_a_record_from_the_future_is_overruled_by_a_clock_that_is_held_and_by_no_other(appliance: Appliance) -> None:
+    with on_day(appliance, date(2036, 2, 29)):
+        answer = decide(appliance, caa("free.example"))
+        assert answer["policy"]["date"] == "2036-02-29"
+        assert answer["warnings"][0].startswith("clock.require_synchronised is false")
+        assert any("mpicctl clock accept-date" in warning for warning in answer["warnings"])
+        recorded = json.loads(mpicctl(appliance, "evidence", "show", str(answer["receipt"]["seq"]), "--json").stdout)
+        assert answer["warnings"] == recorded["records"][0]["record"]["warnings"]
+        held = clock_state().synchronised
+        accepted = mpicctl(appliance, "clock", "accept-date")
+        assert accepted.returncode == (0 if held else 1)
+        assert held or "the kernel's clock is not synchronised" in accepted.stdout
+        day = told(appliance, "status")["policy"]["date"]
+        assert day == (datetime.now(UTC).date().isoformat() if held else "2036-02-29")
+        assert verify_store(appliance.settings.database, Scope(deep=True, replay=True)).problems == []
+
+
+def test_by_a_clock_that_nothing_holds_nothing_is_decided_after_its_grace(appliance: Appliance) -> None:
+    if clock_state().synchronised:
+        pytest.skip("this machine's clock is held")
+    with settings(appliance, "clock", require_synchronised="true", grace_s="0"):
+        refused = appliance.ask("POST", "/mpic", caa("free.example"))
+        assert (refused.status_code, "clock.grace_s = 0 s" in refused.text) == (503, True), refused.text
+        assert appliance.ask("GET", "/readyz").status_code == 503
+    assert decide(appliance, caa("free.example"))["is_valid"] is True

@@ -11,7 +11,7 @@ import pytest
 
 from appliance.evidence.record import EventType
 from tests.e2e.asking import KEY_AUTHORIZATION, TOKEN, caa, http_01
-from tests.e2e.sharing import Partner, Shared, sharing
+from tests.e2e.sharing import ADDRESS, OTHER_PORT, Partner, Shared, sharing
 from tests.lab import Lab, topology, wait_until
 from tests.lab.appliance import Appliance
 from tests.unit.api.authority import Authority, Pair
@@ -73,6 +73,46 @@ def test_a_partners_quorum_of_our_perspectives(lab: Lab, shared: Shared) -> None
         assert len(shared.events(EventType.PERSPECTIVE_CHECK)) == len(checks)
         partner.verify()
     shared.mpicctl("evidence", "verify", "--deep", "--replay")
+
+
+def test_one_machine_is_not_a_quorum(lab: Lab, shared: Shared) -> None:
+    pair = shared.pair("twice")
+    shared.add("twice", pair, *[word for code in CODES for word in ("--perspective", code)])
+    one, other, third = CODES[:3]
+    here = f"https://{ADDRESS}:{OTHER_PORT}/perspectives/{one}"
+    refused = Partner(shared, pair, {code: {"url": here} for code in CODES[1:]}).refused_configuration()
+    named = " ".join(refused.split())
+    assert f"(their-{CODES[2]}) and remote_perspectives.1 (their-{other}) name the same perspective" in named
+
+    # Two URLs of one perspective, which only its addresses give away; and one that is not where it is said to be.
+    elsewhere = {"egress_addresses": ["198.18.255.1"]}
+    with Partner(shared, pair, {other: {"url": here}, third: elsewhere}, len(CODES) - 3) as partner:
+        contradicted = {f"their-{code}" for code in (one, other, third)}
+
+        def judged() -> bool:
+            # All have said what their addresses are.
+            return {c for c, why in partner.reasons().items() if why.startswith("egress addresses: ")} == contradicted
+
+        wait_until(judged, 30, "the entries are judged")
+        reasons = partner.reasons()
+        assert {code for code, reason in reasons.items() if reason} == {f"their-{code}" for code in (one, other, third)}
+        assert f"is also that of their-{other}" in reasons[f"their-{one}"]
+        assert f"is also that of their-{one}" in reasons[f"their-{other}"]
+        assert "which is not in its egress_addresses (198.18.255.1)" in reasons[f"their-{third}"]
+        readiness = partner.ask("GET", "/readyz")
+        assert readiness.status_code == 503
+        assert f"their-{one}: egress addresses: " in readiness.text
+        lab.set_token("honest.example", TOKEN, KEY_AUTHORIZATION)
+        answer = partner.decide(http_01("honest.example"))
+        lab.clear_token("honest.example", TOKEN)
+        assert (answer["is_valid"], answer["quorum"]) == (False, f"{len(CODES) - 3}/{len(CODES)}")
+        withheld = {one.perspective: one.withheld for one in partner.last_decision().remotes if one.withheld}
+        assert set(withheld) == {f"their-{code}" for code in (one, other, third)}
+        assert all(reason is not None and reason.startswith("egress addresses: ") for reason in withheld.values())
+        # An observation from another address is recorded whole, and corroborates nothing by itself.
+        (misplaced,) = [one for one in partner.last_decision().remotes if one.perspective == f"their-{third}"]
+        assert misplaced.observation.errors[-1].code == "perspective.egress-address"
+        partner.verify()
 
 
 def test_who_is_no_partner_gets_no_answer_and_leaves_a_record(shared: Shared, tmp_path: Path) -> None:

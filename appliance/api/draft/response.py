@@ -32,13 +32,15 @@ class CaaRecords(msgspec.Struct, frozen=True):
 
 
 class DraftAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer. `receipts` is ours: where the decisions are recorded. `caa` is left out where no CAA records exist."""
+    """The answer. `receipts` and `warnings` are ours: where the decisions are recorded, and what needs a look. `caa` is left out
+    where no CAA records exist, and `warnings` if there are none."""
 
     success: bool
     perspectives: dict[str, PerspectiveSuccess]
     receipts: tuple[Receipt, ...]
     caa: CaaRecords | None = None
     error: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def draft_answer(decisions: Sequence[Decision]) -> DraftAnswer:
@@ -56,6 +58,7 @@ def draft_answer(decisions: Sequence[Decision]) -> DraftAnswer:
         error=None
         if success
         else " ".join(_failure(decision.last.verdict) for decision in decisions if not _ok(decision)),
+        warnings=tuple(dict.fromkeys(warning for decision in decisions for warning in decision.warnings)),
     )
 
 

@@ -103,6 +103,7 @@ def _small_print(found: Found, record: DecisionRecord) -> Iterator[str]:
     clock = "synchronised" if record.clock.synchronised else "NOT synchronised"
     yield f"asked by {record.request.caller} at {record.request.received_at}, trace identifier {record.request.trace_id}"
     yield f"policy as of {record.verdict.policy_date}, row of {record.verdict.row.since}; clock {clock}"
+    yield from (f"warning: {warning}" for warning in record.warnings)
     yield f"software {record.software.version}, configuration {record.software.configuration_sha256}"
     yield f"perspective set: record {record.perspective_set.seq}; hash {found.hash.hex()}"
 

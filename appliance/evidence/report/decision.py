@@ -152,6 +152,7 @@ def _small_print(found: Found, record: DecisionRecord) -> Html:
         f"Perspective set: record {record.perspective_set.seq}, hash {record.perspective_set.hash}",
         f"Software {record.software.version}, configuration {record.software.configuration_sha256}",
         f"Kernel clock {synchronised}, offset {clock.offset_us} µs, at most {clock.max_error_us} µs wrong",
+        *(f"Warning: {warning}" for warning in record.warnings),
         f"Request as received: {record.request.body}",
     )
     return element("p", _lines(lines), "mono quiet small")

@@ -107,7 +107,7 @@ async def serving(directory: Path, *, limits: TimeLimits = QUICK, **changes: obj
     """Both sockets, listening."""
     changes.setdefault("users", {"api_group": getgid(), "operator_group": getgid()})
     configured = settings(directory, **changes)
-    async with stage(directory, limits=limits) as on:
+    async with stage(directory, limits=limits, clock_rules=configured.clock) as on:
         drains = Drains(on.coordinator, DrainStore(directory / "drained.json"))
         view = StatusView(configured, on.coordinator, drains, "00" * 32)
         api = Api(configured, on.coordinator, view, KeepsAll(), drains)
@@ -119,7 +119,7 @@ async def serving(directory: Path, *, limits: TimeLimits = QUICK, **changes: obj
             on.coordinator.perspectives,
             codes,
             on.evidence,
-            on.coordinator.clock.now,
+            on.coordinator.time,
             check_s=2,
             most=8,
             metrics=api.metrics,

@@ -156,11 +156,11 @@ async def test_a_clock_that_nothing_holds_ends_readiness_after_its_grace(
     async with serving(tmp_path, clock=clock) as on:
         held = on.stage.coordinator.clock
         assert (await on.callers.get("/readyz")).status_code == 200
-        on.stage.coordinator.clock = replace(held, state=lambda: ClockState(False, 0, 0, 0))
+        on.stage.coordinator.time.clock = replace(held, state=lambda: ClockState(False, 0, 0, 0))
         response = await on.callers.get("/readyz")
         assert response.status_code == (200 if ready else 503)
         assert "the kernel's clock is not synchronised" in response.text
-        on.stage.coordinator.clock = held
+        on.stage.coordinator.time.clock = held
         assert (await on.callers.get("/readyz")).status_code == 200
 
 

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from os import getuid
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from appliance.api import perspective
 from appliance.config import RemotePerspectiveConfig, load
 from appliance.coordinator.perspectives import Perspectives
 from appliance.coordinator.proofs import Standing
@@ -25,6 +26,7 @@ from appliance.errors import ChannelClosed, ConfigError
 from appliance.evidence.record import Arrival, EventType
 from appliance.ipc import WorkerChannel
 from appliance.ipc.channel import WrongReply
+from appliance.linux.clock import ClockState
 from appliance.model.egress import EgressStatus, EgressTunnel
 from appliance.model.observation import Observation, Outcome
 from tests.lab.appliance_files import toml
@@ -167,7 +169,7 @@ class Shared:
             "provider": "partner",
             "upstreams": [64500],
             "origin_asn": 64501,
-            "egress_addresses": ["198.51.100.77"],
+            "egress_addresses": ["198.51.100.7"],
             "url": f"https://127.0.0.1:{self.port}/perspectives/tyo",
             "certificate_file": shown.certificate,
             "private_key_file": shown.key,
@@ -273,6 +275,7 @@ async def test_a_reply_that_is_none_to_the_question(
         honest = {
             "request_id": "r-1", "perspective": "tyo", "method": "acme-http-01", "outcome": "match",
             "corroborates": True, "started_at": "2026-11-21t13:00:00+01:00", "elapsed_us": 1,
+            "egress_addresses": ["198.51.100.7"],
         }  # fmt: skip
         channel = RemoteChannel(theirs.configured("tokyo"), 60)
         channel.start()
@@ -290,6 +293,83 @@ async def test_a_reply_that_is_none_to_the_question(
                 await channel.ask(request)
         finally:
             await channel.close()
+
+
+@pytest.mark.parametrize(
+    ("reported", "word"),
+    [
+        (["198.51.100.8"], "198.51.100.8, which is not in its egress_addresses"),
+        (["198.51.100.7", "198.51.100.8"], "198.51.100.8, which is not in its egress_addresses"),
+        ([], "reports no egress address"),
+        (["::ffff:198.51.100.7"], None),
+    ],
+)
+async def test_a_match_from_another_address_does_not_count(
+    tmp_path: Path, reported: list[str], word: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shared(tmp_path / "theirs") as theirs:
+        said = {
+            "request_id": "r-1", "perspective": "tyo", "method": "acme-http-01", "outcome": "match",
+            "corroborates": True, "started_at": "2026-11-21T12:00:00Z", "elapsed_us": 1, "seen": ["abc.def"],
+        }  # fmt: skip
+        channel = RemoteChannel(theirs.configured("tokyo"), 60)
+        channel.start()
+
+        async def fetch(_client: object, method: str, *_: object) -> bytes:
+            return msgspec.json.encode(said | {"egress_addresses": reported}) if method == "POST" else b"{}"
+
+        monkeypatch.setattr(channel, "_fetch", fetch)
+        try:
+            seen = await channel.ask(msgspec.structs.replace(ASKED, perspective="tokyo"))
+        finally:
+            await channel.close()
+        assert (seen.seen, seen.corroborates) == (("abc.def",), word is None)
+        assert [error.code for error in seen.errors] == ([] if word is None else ["perspective.egress-address"])
+        assert word is None or word in seen.errors[0].message
+
+
+async def test_by_a_clock_that_cannot_be_trusted_nothing_is_checked_for_partners(tmp_path: Path) -> None:
+    async with serving(tmp_path, clock={"grace_s": 0}) as on:
+        time = on.stage.coordinator.time
+        held = time.clock
+        time.clock = replace(held, state=lambda: ClockState(False, 0, 0, 0))
+        refused = await on.callers.post("/perspectives/ams/check", json=built())
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert "not synchronised, for clock.grace_s = 0 s" in refused.json()["error"]
+        status = (await on.callers.get("/perspectives/ams")).json()
+        assert (status["ready"], "not synchronised" in status["reasons"][0]) == (False, True)
+        decided = await on.callers.post("/mpic", json={"check_type": "caa", "domain_or_ip_target": "example.com"})
+        assert decided.status_code == 503
+        assert "not synchronised, for clock.grace_s = 0 s" in decided.json()["error"]
+        assert on.stage.workers["ams"].asked == []
+        recorded = events(on, EventType.REFUSED_REQUEST)
+        assert [(one.subject, one.identifier) for one in recorded] == [("clock", "example.com")] * 2
+        assert recorded[0].trace_id == "r-1"
+        time.clock = held
+        assert (await on.callers.post("/perspectives/ams/check", json=built())).json()["warnings"] == []
+        assert (await on.callers.post("/clock/accept-date", json={})).status_code == 404
+
+
+async def test_partners_checks_are_held_to_the_policy_date_and_warn_of_the_clock(tmp_path: Path) -> None:
+    async with serving(tmp_path, clock={"require_synchronised": False}) as on:
+        seen = (await on.callers.post("/perspectives/ams/check", json=built())).json()
+        assert seen["warnings"][0].startswith("clock.require_synchronised is false")
+        [event] = events(on, EventType.PERSPECTIVE_CHECK)
+        assert event.observation is not None
+        assert event.observation.warnings == tuple(seen["warnings"])
+        readiness = (await on.callers.get("/readyz")).json()
+        assert seen["warnings"][0] in readiness["warnings"]
+        dates: list[date] = []
+
+        def problems(_check: object, _identifier: object, day: date) -> list[tuple[str, str]]:
+            dates.append(day)
+            return [("method", f"not on {day}")]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(perspective, "check_problems", problems)
+            on.stage.evidence.newest = datetime(2029, 3, 15, tzinfo=UTC)
+            refused = await on.callers.post("/perspectives/ams/check", json=built())
+        assert (refused.status_code, dates) == (400, [date(2029, 3, 15)])
 
 
 async def test_a_status_that_is_none_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

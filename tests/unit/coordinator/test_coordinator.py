@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from appliance.config import TimeLimits
+from appliance.config import ClockConfig, TimeLimits
 from appliance.coordinator.decision import Decision
 from appliance.coordinator.gather import Waits, wait_for
 from appliance.coordinator.identifiers import parse_identifier
 from appliance.coordinator.proofs import Standing
 from appliance.coordinator.question import Orchestration, Question
+from appliance.coordinator.timekeeping import ClockNotTrusted
 from appliance.errors import BadRequest, EvidenceUnavailable
 from appliance.evidence.record import (
     Arrival,
@@ -28,6 +30,7 @@ from appliance.evidence.record import (
 )
 from appliance.ipc import Connection
 from appliance.ipc.messages import Seen
+from appliance.linux.clock import ClockState
 from appliance.model.check import CaaCheck, CertificateType, CheckRequest
 from appliance.model.observation import Fault, Outcome
 from appliance.model.tunnel import Backend, TunnelReport, TunnelState, TunnelStatus
@@ -310,8 +313,7 @@ async def test_a_smaller_set_does_not_depend_on_health(tmp_path: Path) -> None:
 
 
 async def test_a_clock_set_back_does_not_bring_an_older_row_back(tmp_path: Path) -> None:
-    async with stage(tmp_path, now=lambda: datetime(2026, 1, 1, tzinfo=UTC)) as on:
-        assert on.coordinator.today().isoformat() == "2026-11-01"
+    async with stage(tmp_path) as on:
         on.evidence.newest = datetime(2026, 12, 20, tzinfo=UTC)
         decision = await on.coordinator.decide(question())
         assert decision.last.verdict.policy_date == "2026-12-20"
@@ -319,6 +321,52 @@ async def test_a_clock_set_back_does_not_bring_an_older_row_back(tmp_path: Path)
         assert any("2026-12-20" in warning for warning in decision.warnings)
         with pytest.raises(BadRequest):
             await on.coordinator.decide(question(orchestration=Orchestration(perspective_count=4)))
+
+
+async def test_a_clock_from_before_the_build_decides_nothing(tmp_path: Path) -> None:
+    rules = ClockConfig(require_synchronised=False)
+    async with stage(tmp_path, now=lambda: datetime(2026, 10, 31, tzinfo=UTC), clock_rules=rules) as on:
+        assert on.coordinator.today().isoformat() == "2026-11-01"
+        with pytest.raises(ClockNotTrusted, match="2026-10-31, is before the day on which this software was made"):
+            await on.coordinator.decide(question())
+        assert not any(worker.asked for worker in on.workers.values())
+        assert [event.subject for event in events(on, EventType.REFUSED_REQUEST)] == ["clock"]
+
+
+async def test_an_unsynchronised_clock_decides_until_its_grace_is_over_and_again_once_it_is_right(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path, clock_rules=ClockConfig(grace_s=600)) as on:
+        held, seconds = on.coordinator.clock, [1000.0]
+        loose = replace(held, state=lambda: ClockState(False, 0, 0, 0), monotonic_s=lambda: seconds[0])
+        on.coordinator.time.clock = loose
+        assert (await on.coordinator.decide(question())).last.verdict.is_valid
+        seconds[0] += 599
+        decision = await on.coordinator.decide(question())
+        assert "the kernel's clock is not synchronised" in decision.warnings
+        assert decisions(on)[-1].warnings == decision.warnings
+        seconds[0] += 1
+        asked = len(on.workers["ams"].asked)
+        with pytest.raises(ClockNotTrusted, match=r"not synchronised, for clock\.grace_s = 600 s"):
+            await on.coordinator.decide(question())
+        assert len(on.workers["ams"].asked) == asked
+        (refused,) = events(on, EventType.REFUSED_REQUEST)
+        assert (refused.subject, refused.identifier) == ("clock", "example.com")
+        assert "grace_s" in refused.message
+        on.coordinator.time.clock = held
+        right = await on.coordinator.decide(question())
+        assert (right.last.verdict.is_valid, right.warnings) == (True, ())
+        # A later loss of the time service has the whole grace again.
+        on.coordinator.time.clock = loose
+        assert (await on.coordinator.decide(question())).last.verdict.is_valid
+
+
+async def test_without_the_rule_each_answer_and_record_warns(tmp_path: Path) -> None:
+    async with stage(tmp_path, clock_rules=ClockConfig(require_synchronised=False, grace_s=0)) as on:
+        on.coordinator.time.clock = replace(on.coordinator.clock, state=lambda: ClockState(False, 0, 0, 0))
+        decision = await on.coordinator.decide(question())
+        assert decision.warnings[0].startswith("clock.require_synchronised is false")
+        assert decisions(on)[0].warnings == decision.warnings
 
 
 @pytest.mark.parametrize("passed", [True, False])

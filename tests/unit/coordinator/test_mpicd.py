@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import signal
 import socket
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from appliance.config import load
+from appliance.config import Settings, load
 from appliance.coordinator.drains import DrainStore
+from appliance.coordinator.records import life_event
 from appliance.coordinator.store import open_store
 from appliance.daemons import mpicd
 from appliance.errors import ConfinementBroken
+from appliance.evidence.actor import actor_of
+from appliance.evidence.audit import Scope, verify_store
 from appliance.evidence.reading import entries, reading
 from appliance.evidence.record import DecisionRecord, EventRecord, EventType, Software, decode
+from appliance.linux.clock import ClockState
 from appliance.linux.users import User
 from tests.lab.appliance_files import toml
 from tests.unit.coordinator.configuration import document
+from tests.unit.coordinator.test_perspective_only import mpicctl
 from tests.unit.coordinator.workers import FLEET, REMOTES, FakeWorker, eventually
 
 STATUS = "Name:\tmpicd\nCapInh:\t0\nCapPrm:\t{prm}\nCapEff:\t{eff}\nCapBnd:\t000001ffffffffff\nCapAmb:\t0\n"
@@ -117,6 +126,70 @@ async def test_a_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = [kind for kind in every if kind is not EventType.PROOF]
     begun = [EventType.PERSPECTIVE_SET, EventType.START, EventType.CONFIGURATION]
     assert kinds == [*begun, DecisionRecord, EventType.STOP]
+
+
+async def test_a_record_from_the_future_does_not_fix_the_policy_date_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _written(tmp_path, {"users": {"api_group": os.getgid(), "operator_group": os.getgid()}})
+    settings, state = load(path), [ClockState(False, 0, 0, 0)]
+    monkeypatch.setattr(mpicd, "find_user", lambda _: User(os.getuid(), os.getgid()))
+    monkeypatch.setattr(mpicd, "_clock_state", lambda: state[0])
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    settings.coordinator_directory.mkdir(parents=True)
+    store = open_store(settings)
+    wrong = life_event(EventType.STOP, actor_of(), Software("0", "ab" * 32), (), time="2036-02-29T12:00:00.000000Z")
+    await store.writer.submit(wrong)
+    await store.close()
+
+    async def policy_date() -> str:
+        transport = httpx.AsyncHTTPTransport(uds=str(settings.api.operator_socket))
+        async with httpx.AsyncClient(transport=transport, base_url="http://mpic", trust_env=False) as client:
+            return str((await client.get("/status")).json()["policy"]["date"])
+
+    async with _running(settings):
+        assert await policy_date() == "2036-02-29"
+        code, said = await mpicctl(path, "clock", "accept-date")
+        assert (code, "not synchronised" in said) == (1, True), said
+        assert await policy_date() == "2036-02-29"
+        state[0] = ClockState(True, 0, 0, 0)
+        code, said = await mpicctl(path, "clock", "accept-date", "--json")
+        accepted = json.loads(said)
+        today = accepted["date"]
+        assert (code, accepted["before"], accepted["changed"]) == (0, "2036-02-29", True)
+        assert await policy_date() == today == datetime.now(UTC).date().isoformat()
+        assert (await mpicctl(path, "clock", "accept-date"))[1] == f"The policy date is {today}, as it was before.\n"
+    for _ in range(2):
+        async with _running(settings):
+            assert await policy_date() == today, "a later start does not go back to the wrong record"
+    with reading(settings.database) as connection:
+        records = [decode(entry.record) for entry in entries(connection, 0)]
+    (event,) = [one for one in records if isinstance(one, EventRecord) and one.type is EventType.CLOCK_ACCEPTED]
+    assert event.actor == actor_of()
+    assert dict(event.facts)["before"] == "2036-02-29"
+    assert verify_store(settings.database, Scope(deep=True, replay=True)).problems == []
+
+
+@contextlib.asynccontextmanager
+async def _running(settings: Settings) -> AsyncIterator[None]:
+    """`mpicd` from its store to the end of SIGTERM; no worker is there."""
+    store, drained = open_store(settings), DrainStore(settings.state_directory / "drained.json")
+    serving = asyncio.create_task(mpicd.serve(settings, FLEET, store, Software("0", "ab" * 32), bytes(32), drained))
+    await eventually(settings.api.operator_socket.exists, "the sockets are there")
+    yield
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(serving, 20)
+
+
+def test_a_record_from_the_future_does_not_keep_it_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Or nobody could say that the record is wrong."""
+    path = _written(tmp_path, {"perspectives": document(tmp_path)["perspectives"][:4]})
+    monkeypatch.setattr(mpicd, "_now", lambda: datetime(2026, 12, 1, tzinfo=UTC))
+    mpicd._warn_of_newest_record(path, load(path), date(2036, 2, 29))
+    assert "4 remote, at least 5" in caplog.text
+    assert "mpicctl clock accept-date" in caplog.text
 
 
 def _messages(told: socket.socket) -> set[bytes]:

@@ -15,7 +15,9 @@ import msgspec
 import pytest
 
 from appliance.config import Settings, load
+from appliance.coordinator.day import BUILT
 from appliance.coordinator.store import open_store
+from appliance.coordinator.timekeeping import Clock
 from appliance.daemons import mpicd
 from appliance.daemons.perspectives_only import serve_perspectives
 from appliance.evidence.reading import entries, reading
@@ -97,7 +99,8 @@ async def test_a_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 async def _serve(settings: Settings) -> None:
     store, software = open_store(settings), Software("0", "ab" * 32)
     channels = mpicd._local_channels(settings)
-    await serve_perspectives(settings, fleet_from(settings), channels, store, software, mpicd._now, mpicd._until)
+    clock = Clock(mpicd._now, mpicd._clock_state, BUILT)
+    await serve_perspectives(settings, fleet_from(settings), channels, store, software, clock, mpicd._until)
 
 
 async def _callers(path: Path, directory: Path) -> None:

@@ -10,11 +10,12 @@ from datetime import UTC, date, datetime
 from os import getuid
 from pathlib import Path
 
-from appliance.config import TimeLimits
-from appliance.coordinator.coordinator import Clock, Coordinator
+from appliance.config import ClockConfig, TimeLimits
+from appliance.coordinator.coordinator import Coordinator
 from appliance.coordinator.perspectives import Perspectives
 from appliance.coordinator.proofs import Standing
 from appliance.coordinator.records import InForce, perspective_set_event
+from appliance.coordinator.timekeeping import Clock
 from appliance.coordinator.tunnels import TunnelWatch
 from appliance.evidence.actor import actor_of
 from appliance.evidence.record import EvidenceRecord, PerspectiveSetRef, Receipt, Software, utc_text
@@ -55,6 +56,7 @@ def seen(request: CheckRequest, outcome: Outcome = Outcome.MATCH) -> Observation
         started_at=utc_text(NOW),
         elapsed_us=1000,
         errors=() if outcome is Outcome.MATCH else (CheckError("test.other", "something else was seen", "compare"),),
+        egress_addresses=("198.51.100.7",),
     )
 
 
@@ -195,6 +197,7 @@ async def stage(
     fleet: Fleet = FLEET,
     now: Callable[[], datetime] = lambda: NOW,
     standing: Callable[[], Mapping[str, Standing]] = dict,
+    clock_rules: ClockConfig | None = None,
 ) -> AsyncIterator[Stage]:
     """Everything connected and ready."""
     sites = (fleet.primary, *fleet.remotes)
@@ -216,6 +219,7 @@ async def stage(
         clock=Clock(now, lambda: ClockState(True, 0, 0, 0), BUILT),
         secret=bytes(32),
         standing=standing,
+        clock_rules=clock_rules,
     )
     try:
         await eventually(lambda: all(perspectives.down(code) is None for code in workers), "every worker is ready")
