@@ -71,10 +71,11 @@ def install(directory: Path) -> Runtime:
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "mpic-lab", str(directory)], check=True)
     _interpreter(directory)
     site = directory / _SITE
-    for distribution in _locked():
+    for distribution in (*_locked(), importlib.metadata.distribution(_PROJECT)):
         for file in distribution.files or ():
             source = Path(str(file.locate()))
-            if not file.is_absolute() and ".." not in file.parts and source.is_file():
+            # Not what leads back to the clone.
+            if not file.is_absolute() and ".." not in file.parts and file.suffix != ".pth" and source.is_file():
                 _copy_file(source, site.joinpath(*file.parts))
     for package in _PACKAGES:
         _copy(_CLONE / package, site / package)
