@@ -5,10 +5,10 @@ PYTHON := .venv/bin/python
 .PHONY: help setup demo test unit lint lab lab-down hostile bench soak deb oci clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 setup: root ## install what is needed: Debian packages and the virtual environment (root)
-	@.ci/setup
+	@$(SHELL) .ci/setup
 
 demo: setup ## the main job: an emulated Internet, six perspectives, a BGP hijack refused; writes build/demo.json (root)
 	@$(PYTHON) -m tests.demo
@@ -19,11 +19,11 @@ test: setup ## everything: lint, types, unit, system and end-to-end tests (root)
 	@$(PYTHON) -m tests.second_try -m "not soak" tests/unit tests
 
 unit: ## tests without root and without network
-	@.ci/setup --python-only
+	@$(SHELL) .ci/setup --python-only
 	@$(PYTHON) -m pytest -q -m "not soak" tests/unit
 
 lint: ## ruff, strict mypy, import-linter
-	@.ci/setup --python-only
+	@$(SHELL) .ci/setup --python-only
 	@$(MAKE) --no-print-directory lint-only
 
 lint-only:
@@ -48,7 +48,7 @@ soak: setup ## what is too long for make test: full counts (root)
 	@$(PYTHON) -m pytest -v -m soak --timeout 7200
 
 deb: ## the two Debian packages, in build/deb
-	@.ci/setup --python-only
+	@$(SHELL) .ci/setup --python-only
 	@packaging/deb/build
 
 oci: root deb ## an OCI image of mpicd --perspective-only, in build/oci, from a debootstrap tree (root)

@@ -26,6 +26,8 @@ def run(*command: str, stdin: str = "", limit_s: float = _LIMIT_S) -> str:
             timeout=limit_s,
             check=False,
             env=os.environ | {"LC_ALL": "C"},
+            # What runs with fewer privileges may not be able to enter the directory that the operator is in.
+            cwd="/",
         )
     except OSError as error:
         raise CommandFailed(f"{shown}: {error.strerror}") from error

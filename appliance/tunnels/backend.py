@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import socket
+import stat
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -164,6 +165,8 @@ def _tun(interface: str) -> Iterator[int]:
 
 def _socket(interface: str, user: User) -> socket.socket:
     wireguard.SOCKETS.mkdir(mode=0o755, parents=True, exist_ok=True)
+    # Whoever made it may have had a umask of 077. The backend must reach its socket; what else is there has modes of its own.
+    wireguard.SOCKETS.chmod(stat.S_IMODE(wireguard.SOCKETS.stat().st_mode) | 0o111)
     path = wireguard.socket_of(interface)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)

@@ -141,6 +141,8 @@ def main() -> None:
     parser.add_argument("--deb", type=Path, help="the package; default: the one in build/deb")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "oci")
     options = parser.parse_args()
+    # The modes of what is written become the image's.
+    os.umask(0o022)
     found = [options.deb] if options.deb else sorted((ROOT / "build" / "deb").glob("mpic-appliance_*.deb"))
     if len(found) != 1 or not found[0].exists():
         sys.exit("oci: no package in build/deb: make deb")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import statistics
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from tests.bench.measure import Figures, appliance_run
+from tests.lab import state
 from tests.lab.appliance import Appliance
+from tests.lab.runtime import Runtime
 
 CONCURRENCY: Final = 16
 _TURNS: Final = 4
-_IN_MEMORY: Final = (sys.executable, str(Path(__file__).with_name("memory_store.py")))
+_RUNTIME: Final = Runtime(state.RUNTIME)
+_IN_MEMORY: Final = (str(_RUNTIME.python), str(_RUNTIME.source("tests/bench/memory_store.py")))
 
 
 @dataclass(frozen=True, slots=True)

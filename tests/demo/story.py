@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final
 
 from rich.table import Table
 
 from tests.demo.ask import DIGEST, KEY_AUTHORIZATION, TOKEN, Asker, Decision
 from tests.demo.report import Teller
-from tests.lab import topology
+from tests.lab import state, topology
 
 HONEST: Final = "honest.example"
 PLAIN: Final = "plain.example"
-_BIN: Final = Path(sys.executable).parent
+_BIN: Final = state.RUNTIME / "bin"
 
 
 def tell(teller: Teller, asker: Asker) -> None:

@@ -17,6 +17,7 @@ from cryptography import x509
 from tests.lab import Lab, certificates, processes, state, topology, wait_until, web
 from tests.lab.appliance import Appliance
 from tests.lab.appliance_files import USERS
+from tests.lab.runtime import Runtime
 
 EXAMPLE: Final = Path(__file__).parents[2] / "packaging" / "examples" / "acme2certifier"
 _VENV: Final = Path(sys.executable).parent / ".." / "acme" / "bin"
@@ -72,7 +73,8 @@ class AcmeCa:
 
     def dns_01(self, machine: str, *names: str) -> subprocess.CompletedProcess[str]:
         """As `certbot`, with challenges as TXT records of the machine's own name server."""
-        hook = f"{sys.executable} -m tests.e2e.acme {machine}"
+        # certbot looks for the program by the first word, which cannot have a space in it.
+        hook = f"{Runtime(state.RUNTIME).python} -m tests.e2e.acme {machine}"
         domains = [word for name in names for word in ("--domain", name)]
         return self.certbot(machine, "--manual", "--preferred-challenges", "dns", "--manual-auth-hook", hook, *domains)
 
@@ -94,7 +96,8 @@ def acme_ca(lab: Lab, appliance: Appliance) -> Iterator[AcmeCa]:
         _write_files(directory)
         log = state.directory("log") / "acme2certifier.log"
         with log.open("wb") as output:
-            argv = [str(_VENV / "python"), "-c", _SERVE, str(EXAMPLE)]
+            python = Runtime(state.RUNTIME).environment("acme")
+            argv = [str(python), "-c", _SERVE, str(directory / EXAMPLE.name)]
             argv += [str(topology.PRIMARY.host_address.v4), str(_PORT), str(directory / "tls.pem")]
             # Its group is what lets it ask the appliance.
             command = processes.unprivileged(argv, _USER, [USERS["api_group"]])
@@ -128,13 +131,15 @@ def _names(certificate: x509.Certificate) -> list[str]:
 def _write_files(directory: Path) -> None:
     """The example's configuration with the lab's paths, a root key, and a certificate for the server itself."""
     (directory / "issued").mkdir()
+    # The server runs without privileges, which may not be able to reach the clone.
+    shutil.copytree(EXAMPLE, directory / EXAMPLE.name, copy_function=shutil.copyfile)
     subject = ["-subj", "/CN=The lab's CA", "-days", "30", "-addext", "keyUsage=critical,keyCertSign,cRLSign"]
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", str(directory / "ca.key")]
     subprocess.run(
         ["openssl", "req", "-x509", *key, *subject, "-out", str(directory / "ca.pem")], check=True, capture_output=True
     )
     text = (EXAMPLE / "acme_srv.cfg").read_text()
-    text = text.replace("/etc/acme2certifier/mpic_hook.py", str(EXAMPLE / "mpic_hook.py"))
+    text = text.replace("/etc/acme2certifier/mpic_hook.py", str(directory / EXAMPLE.name / "mpic_hook.py"))
     text = text.replace("/etc/acme2certifier", str(directory)).replace("/var/lib/acme2certifier", str(directory))
     (directory / "acme_srv.cfg").write_text(text)
     authority = certificates.Authority()

@@ -146,7 +146,7 @@ class Partner:
             os.chown(path, _USER, _USER)
 
     def __enter__(self) -> Partner:
-        argv = processes.unprivileged([str(_BIN / "mpicd"), "--config", str(self.config)], _USER)
+        argv = processes.unprivileged([str(state.RUNTIME / "bin" / "mpicd"), "--config", str(self.config)], _USER)
         log = state.directory("log") / "partner.log"
         with contextlib.ExitStack() as stack:
             output = stack.enter_context(log.open("wb"))

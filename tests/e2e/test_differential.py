@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +12,13 @@ from tests.differential.differences import DIFFERENCES
 from tests.differential.questions import questions
 from tests.e2e.asking import corroborating, decide
 from tests.hostile.service import Hostile
-from tests.lab import Lab
+from tests.lab import Lab, state
 from tests.lab.appliance import Appliance
 from tests.lab.appliance_files import USERS
+from tests.lab.runtime import Runtime
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).parents[2]
 CODE = "ams"
 AT_ONCE = 4
 
@@ -28,7 +27,8 @@ def theirs(lab: Lab, appliance: Appliance, asked: list[dict[str, Any]]) -> list[
     """In the perspective's namespace, as its unprivileged user."""
     uid = USERS["perspective"]
     argv = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs", "--"]
-    argv += [str(ROOT / ".venv/peer/bin/python"), "-I", str(ROOT / "tests/differential/peer.py")]
+    installed = Runtime(state.RUNTIME)
+    argv += [str(installed.environment("peer")), "-I", str(installed.source("tests/differential/peer.py"))]
     argv += [str(appliance.settings.resolver.port)]
     done = lab.run(appliance.netns(CODE), argv, stdin=json.dumps(asked), timeout_s=200, check=True)
     told: list[str] = json.loads(done.stdout)

@@ -1,4 +1,7 @@
-"""The product in the lab: the same executables that units start, on the CA's site and on the egress nodes."""
+"""The product in the lab: the same executables that units start, on the CA's site and on the egress nodes.
+
+They run from the lab's own copy of the clone, made at each start of the appliance.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import http.client
 import os
 import signal
 import subprocess
-import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,14 +21,14 @@ from appliance.model.tunnel import TunnelReport
 from appliance.perspective.assignment import assignment_of
 from appliance.perspective.prepare import prepare
 from appliance.perspective.resolver import resolver_command
-from tests.lab import processes, state, topology
+from tests.lab import processes, runtime, state, topology
 from tests.lab.appliance_files import USERS, toml, write_all
 from tests.lab.places import Delays
 from tests.lab.unix_http import Response, request
 from tests.lab.wait import NotReachedError, wait_until
 
 ROOT: Final = state.STATE_DIR / "appliance"
-_BIN: Final = Path(sys.executable).parent
+_BIN: Final = state.RUNTIME / "bin"
 _UP_S: Final = 30.0
 Progress = Callable[[str], None]
 
@@ -60,6 +62,7 @@ class Appliance:
         `delays`: round-trip times that fit the map, and anchors to measure them by; None: all is near.
         """
         root = state.directory("appliance")
+        runtime.install(state.RUNTIME)
         write_all(root, extra, delays)
         if delays is not None:
             delays.start()

@@ -22,7 +22,7 @@ from tests.lab.model import Place
 ECHO_PORT: Final = 51821
 _BEHIND_RELAY_PORT: Final = 51822
 _ECHO_UID: Final = 64106
-_BIN: Final = Path(sys.executable).parent
+_BIN: Final = state.RUNTIME / "bin"
 _EARTH_KM: Final = 6371.0
 _KM_PER_ROUND_TRIP_MS: Final = 100
 # Cables do not run straight.

@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.lab import runtime
+
 STATE_DIR: Final = Path("/run/mpic-lab")
+RUNTIME: Final = STATE_DIR / "runtime"
+"""Where the product runs from; see `tests.lab.runtime`."""
 
 
 class LabBusyError(Exception):
@@ -70,6 +74,7 @@ def is_ready() -> bool:
 
 def remove() -> None:
     """Remove every file of the lab."""
+    runtime.remove(RUNTIME)
     shutil.rmtree(STATE_DIR, ignore_errors=True)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import pwd
+import subprocess
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -221,7 +223,7 @@ def _start_site(server: str, where: Path, extra: Path | None) -> None:
         hosts = " ".join(sorted(entry.name for entry in extra.glob("www/*") if entry.is_dir()))
         servers += site(names=hosts) if hosts else ""
     # The files of LAB_EXTRA may be readable by their owner alone.
-    user = _owner(extra) if extra else "www-data"
+    user = _user_for(extra) if extra else "www-data"
     _start(server, topology.SYSTEM_BY_NAME[server].namespace, where, servers, user)
 
 
@@ -235,5 +237,13 @@ def _start(name: str, namespace: str, where: Path, servers: str, user: str) -> N
     processes.service(namespace, f"nginx-{name}", argv)
 
 
-def _owner(path: Path) -> str:
-    return pwd.getpwuid(path.stat().st_uid).pw_name
+def _user_for(extra: Path) -> str:
+    """nginx's `user` for the files of LAB_EXTRA: their owner with its group, or root where the owner cannot come there."""
+    try:
+        owner = pwd.getpwuid(extra.stat().st_uid)
+        group = grp.getgrgid(owner.pw_gid).gr_name
+    except KeyError:
+        return "root"
+    become = ["setpriv", f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--init-groups", "--"]
+    comes_there = subprocess.run([*become, "test", "-r", extra, "-a", "-x", extra], cwd="/", check=False)
+    return f"{owner.pw_name} {group}" if comes_there.returncode == 0 else "root"

@@ -21,7 +21,8 @@ def debs() -> dict[str, Path]:
     """The package files by package name. `MPIC_DEBS` names a directory with some that are built already."""
     directory = Path(os.environ.get("MPIC_DEBS", REPOSITORY / "build" / "deb"))
     if "MPIC_DEBS" not in os.environ:
-        subprocess.run([REPOSITORY / "packaging" / "deb" / "build"], check=True, timeout=500, capture_output=True)
+        build = [REPOSITORY / "packaging" / "deb" / "build"]
+        subprocess.run(build, check=True, timeout=500, capture_output=True, umask=0o077)
     return {path.name.partition("_")[0]: path for path in directory.glob("*.deb")}
 
 

@@ -29,6 +29,8 @@ from tests.packaging.modules import module_of
 from tests.packaging.test_files import DAY_OF_LAST_ROW, REPOSITORY
 
 ANSIBLE = REPOSITORY / "ansible"
+# As on every machine that a play is for; the name of a virtual environment's would have to be without a space.
+PYTHON = "/usr/bin/python3"
 _PLAYBOOKS = ("site", "add-egress", "remove-egress", "rotate-keys", "upgrade")
 Inventory = dict[str, Any]
 _FRANKFURT = {"city": "Frankfurt", "country": "DE", "latitude": 50.11, "longitude": 8.68}
@@ -340,8 +342,8 @@ def test_what_the_roles_write_is_what_the_programs_read(tmp_path: Path, inventor
         hosts["appliance_public_keys"].append({"code": "ams", "slot": "second", "public_key": KeyPair.make().public})
     (tmp_path / "render.yml").write_text(_RENDER)
     file = _written(_with_defaults(inventory), tmp_path / "hosts.yml")
-    extra = f"target={tmp_path} roles={ANSIBLE / 'roles'} ansible_python_interpreter={sys.executable}"
-    argv = ["ansible-playbook", str(tmp_path / "render.yml"), "-i", str(file), "-e", extra]
+    variables = {"target": str(tmp_path), "roles": str(ANSIBLE / "roles"), "ansible_python_interpreter": PYTHON}
+    argv = ["ansible-playbook", str(tmp_path / "render.yml"), "-i", str(file), "-e", json.dumps(variables)]
     done = ansible(tmp_path, *argv)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\n# validator.pem: c0ffee\n" in (tmp_path / "appliance-1.toml").read_text()
@@ -415,7 +417,7 @@ def test_what_was_broken_off_is_restarted_by_the_next_run(tmp_path: Path) -> Non
             "roles": str(ANSIBLE / "roles"),
             "written": written,
             "broken_off": broken_off,
-            "ansible_python_interpreter": sys.executable,
+            "ansible_python_interpreter": PYTHON,
         }
         argv = [
             "ansible-playbook",

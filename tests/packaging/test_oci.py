@@ -42,7 +42,7 @@ def bundle(debs: dict[str, Path]) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="mpic-oci-") as directory:
         image, unpacked = Path(directory) / "image", Path(directory) / "bundle"
         build = [str(BUILD), "--tree", str(debian()), "--deb", str(debs["mpic-appliance"]), "--out", str(image)]
-        subprocess.run(build, check=True, timeout=600, capture_output=True)
+        subprocess.run(build, check=True, timeout=600, capture_output=True, umask=0o077)
         (described,) = json.loads((image / "index.json").read_text())["manifests"]
         name = described["annotations"]["org.opencontainers.image.ref.name"]
         unpack = ["umoci", "unpack", "--image", f"{image}:{name}", str(unpacked)]

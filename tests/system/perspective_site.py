@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +27,7 @@ from appliance.model.tunnel import Backend, TunnelReport, TunnelState, TunnelSta
 from appliance.perspective.assignment import assignment_of
 from appliance.perspective.prepare import prepare
 from appliance.perspective.resolver import resolver_command, resolver_paths
+from tests.lab import runtime
 from tests.lab.wait import wait_until
 
 CODE, INTERFACE = "ams", "wg-ams"
@@ -142,7 +142,7 @@ class Site:
 
     @property
     def worker_command(self) -> list[str]:
-        return [sys.executable, "-m", "appliance.daemons.perspective", CODE, "--config", str(self.config)]
+        return [runtime.of_this_process().program("mpic-perspective"), CODE, "--config", str(self.config)]
 
     def start(
         self,
@@ -224,8 +224,7 @@ class Site:
 def site(**changes: Any) -> Iterator[Site]:
     """A site that is gone afterwards. `changes`: top-level tables of the configuration."""
     _remove_namespaces()
-    directory = Path(tempfile.mkdtemp(prefix="perspective-"))
-    directory.chmod(0o755)
+    directory = runtime.open_directory("perspective-")
     made = Site(directory, changes)
     try:
         made.build()

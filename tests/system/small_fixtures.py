@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.small_config import Files, egress_link
-from tests.system.small_net import BIN, EGRESS, SmallNet, inside
+from tests.system.small_net import EGRESS, SmallNet, inside, program
 
 
 @pytest.fixture
@@ -30,6 +30,6 @@ def net(tmp_path: Path) -> Iterator[SmallNet]:
 def egress(net: SmallNet, files: Files) -> Path:
     """The egress node, set up; the path of its file."""
     path = files.egress()
-    inside(EGRESS, str(BIN / "mpic-egress"), "apply", "--config", str(path))
+    inside(EGRESS, program("mpic-egress"), "apply", "--config", str(path))
     assert egress_link("ams") in inside(EGRESS, "ip", "link").stdout
     return path

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.lab import runtime
 from tests.system.capture import Capture
 
 PREFIX = f"t{os.getpid()}"
@@ -27,7 +28,6 @@ OPERATOR4 = "198.18.52.25"
 TARGET4, TARGET6 = "198.18.52.1", "2001:db8:52::1"
 UIDS = {"mpicd": 47101, "perspective": 47102, "primary": 47103, "resolver": 47104, "wireguard": 47105}
 HERE = Path(__file__).parent
-BIN = Path(sys.executable).parent
 T = TypeVar("T")
 
 _TOPOLOGY = f"""
@@ -56,6 +56,11 @@ def run(*command: str, check: bool = True, stdin: str | None = None) -> subproce
     done = subprocess.run(command, capture_output=True, text=True, input=stdin, timeout=60, check=False)
     assert not check or done.returncode == 0, f"{command}: {done.returncode}: {done.stdout}{done.stderr}"
     return done
+
+
+def program(name: str) -> str:
+    """Path of a command of the product, where also what it starts without privileges can run it."""
+    return runtime.of_this_process().program(name)
 
 
 def inside(namespace: str, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -144,7 +149,7 @@ class SmallNet:
     def start(self, config: Path) -> None:
         """Starts the tunnel daemon; it may not have done anything yet."""
         with self.log.open("ab") as log:
-            command = [str(BIN / "mpic-tunneld"), "--config", str(config)]
+            command = [program("mpic-tunneld"), "--config", str(config)]
             self._daemon = subprocess.Popen(
                 ["nsenter", f"--net=/run/netns/{HOST}", *command], stdout=log, stderr=log, start_new_session=True
             )
@@ -158,7 +163,7 @@ class SmallNet:
 
     def down(self, config: Path) -> None:
         """`mpic-tunneld --down`."""
-        inside(HOST, str(BIN / "mpic-tunneld"), "--config", str(config), "--down")
+        inside(HOST, program("mpic-tunneld"), "--config", str(config), "--down")
 
     def tunnels(self) -> dict[str, dict[str, Any]]:
         """The published report by perspective code; empty before the first."""

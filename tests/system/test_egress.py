@@ -14,7 +14,6 @@ from tests.system.capture import NEIGHBOURLY
 from tests.system.small_config import NETS, Files, egress_link, netns
 from tests.system.small_fixtures import egress, files, net
 from tests.system.small_net import (
-    BIN,
     EGRESS,
     EGRESS4,
     EGRESS6,
@@ -27,6 +26,7 @@ from tests.system.small_net import (
     backends,
     inside,
     pings,
+    program,
     run,
     wait_for,
 )
@@ -53,7 +53,7 @@ def open_net(net: SmallNet, egress: Path, files: Files) -> SmallNet:
 
 
 def egress_command(command: str, path: Path) -> subprocess.CompletedProcess[str]:
-    return inside(EGRESS, str(BIN / "mpic-egress"), command, "--config", str(path), check=False)
+    return inside(EGRESS, program("mpic-egress"), command, "--config", str(path), check=False)
 
 
 def counted(counter: str) -> int:
@@ -221,7 +221,7 @@ def test_check_tells_what_is_wrong_and_apply_sets_it_right(
 def test_status_shows_the_handshake_and_no_secret(open_net: SmallNet, egress: Path, files: Files) -> None:
     shown = egress_command("status", egress)
     assert shown.returncode == 0
-    as_json = inside(EGRESS, str(BIN / "mpic-egress"), "status", "--json", "--config", str(egress)).stdout
+    as_json = inside(EGRESS, program("mpic-egress"), "status", "--json", "--config", str(egress)).stdout
     peers = [peer for interface in json.loads(as_json)["interfaces"] for peer in interface["peers"]]
     assert {peer["name"] for peer in peers} == {"ams", "fra"}
     assert all(peer["latest_handshake_s"] > 0 for peer in peers)
@@ -231,8 +231,8 @@ def test_status_shows_the_handshake_and_no_secret(open_net: SmallNet, egress: Pa
 
 def test_status_is_told_to_each_over_its_own_tunnel_alone(open_net: SmallNet, egress: Path, files: Files) -> None:
     file = str(files.directory / "status.json")
-    inside(EGRESS, str(BIN / "mpic-egress"), "status", "--write", "--file", file, "--config", str(egress))
-    open_net.background(["nsenter", f"--net=/run/netns/{EGRESS}", str(BIN / "mpic-egress"), "serve", "--file", file])
+    inside(EGRESS, program("mpic-egress"), "status", "--write", "--file", file, "--config", str(egress))
+    open_net.background(["nsenter", f"--net=/run/netns/{EGRESS}", program("mpic-egress"), "serve", "--file", file])
     for code in ("ams", "fra"):
         for own in (f"{NETS[code][0]}.1", f"{NETS[code][1]}:1"):
             told = json.loads(wait_for(lambda place=own, who=code: _status_at(who, place)))  # type: ignore[misc]
@@ -263,7 +263,7 @@ def test_down_removes_tunnels_table_and_forwarding(net: SmallNet, egress: Path) 
 
 
 def test_a_name_that_another_node_holds_is_refused(net: SmallNet, egress: Path) -> None:
-    refused = inside(WAN, str(BIN / "mpic-egress"), "apply", "--config", str(egress), check=False)
+    refused = inside(WAN, program("mpic-egress"), "apply", "--config", str(egress), check=False)
     assert refused.returncode == 1
     assert "uplink up0" in refused.stderr
 

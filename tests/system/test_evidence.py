@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.lab import runtime
 
 pytestmark = pytest.mark.system
 
@@ -58,18 +60,25 @@ report = verify_store(Path(sys.argv[1]), Scope(deep=True)); print(report.records
 @pytest.fixture
 def store() -> Iterator[Path]:
     """A store in a directory of the writer's that the operators' group may only read."""
-    with tempfile.TemporaryDirectory(prefix="mpic-evidence-") as name:
-        Path(name).chmod(0o755)
-        directory = Path(name) / "evidence"
-        directory.mkdir()
-        os.chown(directory, WRITER, OPERATORS)
-        directory.chmod(0o2750)
-        yield directory / "evidence.sqlite"
+    directory = runtime.open_directory("mpic-evidence-")
+    try:
+        store = directory / "evidence"
+        store.mkdir()
+        os.chown(store, WRITER, OPERATORS)
+        store.chmod(0o2750)
+        yield store / "evidence.sqlite"
+    finally:
+        shutil.rmtree(directory)
+
+
+def python() -> str:
+    """The interpreter that users without privileges can run, with the product and these tests."""
+    return str(runtime.of_this_process().python)
 
 
 def read_as_operator(store: Path) -> list[int]:
     """Records and problems, as an operator without any right to write sees them."""
-    command = [sys.executable, "-c", READ, str(store)]
+    command = [python(), "-c", READ, str(store)]
     done = subprocess.run(
         command, user=OPERATOR, group=OPERATORS, extra_groups=[], capture_output=True, text=True, check=True
     )
@@ -77,7 +86,7 @@ def read_as_operator(store: Path) -> list[int]:
 
 
 def test_an_operator_reads_beside_a_writer_after_it_and_after_its_death(store: Path) -> None:
-    command = [sys.executable, "-m", "tests.unit.evidence.load", str(store)]
+    command = [python(), "-m", "tests.unit.evidence.load", str(store)]
     writing = subprocess.Popen(command, user=WRITER, group=WRITER, extra_groups=[], stdout=subprocess.PIPE, text=True)
     with writing as process:
         assert process.stdout is not None
@@ -89,7 +98,7 @@ def test_an_operator_reads_beside_a_writer_after_it_and_after_its_death(store: P
     records, problems = read_as_operator(store)
     assert (records >= len(acknowledged) + len(rest), problems) == (True, 0)
     closing = [
-        sys.executable,
+        python(),
         "-c",
         "import sys; from pathlib import Path; from appliance.evidence.ledger import Ledger; \
 Ledger(Path(sys.argv[1])).close()",

@@ -12,7 +12,7 @@ from appliance.ipc.framing import HEADER_BYTES, encode
 from appliance.model.keys import KeyAnswer, KeyRequest, KeyState, Step
 from tests.system.small_config import PORTS, Files, netns
 from tests.system.small_fixtures import egress, files, net
-from tests.system.small_net import BIN, EGRESS, EGRESS4, EGRESS6, HOST, TARGET4, TARGET6, SmallNet, ask, inside, run
+from tests.system.small_net import EGRESS, EGRESS4, EGRESS6, HOST, TARGET4, TARGET6, SmallNet, ask, inside, program, run
 from tests.system.test_tunnels import config
 
 pytestmark = pytest.mark.system
@@ -51,7 +51,7 @@ preshared_key_file = "{preshared}"
 addresses = {list(state.addresses)}
 """
     path = files.egress(last_peer=peer)
-    inside(EGRESS, str(BIN / "mpic-egress"), "apply", "--config", str(path))
+    inside(EGRESS, program("mpic-egress"), "apply", "--config", str(path))
 
 
 def works() -> bool:

@@ -17,6 +17,7 @@ from tests.lab import netns, state, topology, wait_until
 pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parents[2]
+NOBODY = 65534
 COMMAND = [sys.executable, "-m", "tests.lab"]
 HOLD = """\
 import sys
@@ -183,6 +184,10 @@ def test_extra_zones_content_and_configuration_are_served(extra: Path) -> None:
     (extra / "nginx" / "r.conf").write_text(
         "server { listen 80; listen [::]:80; server_name go.shop.corp; return 302 http://shop.corp$request_uri; }\n"
     )
+    # Somebody else's, in a directory that is root's alone.
+    for path in (extra, *extra.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    extra.parent.chmod(0o700)
     up = lab_command("up", extra=extra)
     assert up.returncode == 0, up.stderr
     assert str(address) in up.stdout

@@ -12,7 +12,6 @@ from tests.system.capture import NEIGHBOURLY
 from tests.system.small_config import ENDPOINTS, PORTS, Files, Variant, egress_link, netns
 from tests.system.small_fixtures import egress, files, net
 from tests.system.small_net import (
-    BIN,
     EGRESS,
     EGRESS4,
     EGRESS6,
@@ -31,6 +30,7 @@ from tests.system.small_net import (
     backends,
     inside,
     pings,
+    program,
     run,
     wait_for,
 )
@@ -291,7 +291,7 @@ def test_a_stale_socket_is_no_obstacle(net: SmallNet, egress: Path, files: Files
 
 
 def test_a_second_daemon_is_refused(net: SmallNet, config: Path) -> None:
-    second = inside(HOST, str(BIN / "mpic-tunneld"), "--config", str(config), check=False)
+    second = inside(HOST, program("mpic-tunneld"), "--config", str(config), check=False)
     assert second.returncode == 1
     assert "another mpic-tunneld" in second.stderr
     assert ask(netns("ams"), "tcp", TARGET4) == EGRESS4
@@ -319,7 +319,7 @@ def test_bad_key_files_refuse_to_start_and_nothing_is_made(
     path = files.appliance()
     assert callable(spoil)
     spoil(files)
-    refused = inside(HOST, str(BIN / "mpic-tunneld"), "--config", str(path), check=False)
+    refused = inside(HOST, program("mpic-tunneld"), "--config", str(path), check=False)
     assert refused.returncode == 2
     assert words in refused.stderr
     assert str(path) in refused.stderr
@@ -328,7 +328,7 @@ def test_bad_key_files_refuse_to_start_and_nothing_is_made(
 
 def test_a_name_of_sixteen_characters_is_refused(net: SmallNet, files: Files) -> None:
     path = files.appliance(Variant(interfaces=(("ams", "abcdefghijklmnop"),)))
-    refused = inside(HOST, str(BIN / "mpic-tunneld"), "--config", str(path), check=False)
+    refused = inside(HOST, program("mpic-tunneld"), "--config", str(path), check=False)
     assert refused.returncode == 2
     assert "perspectives.0.wireguard.interface" in refused.stderr
 
@@ -336,7 +336,7 @@ def test_a_name_of_sixteen_characters_is_refused(net: SmallNet, files: Files) ->
 def test_a_dead_egress_is_told_and_its_return_found(net: SmallNet, files: Files) -> None:
     net.start(files.appliance())
     wait_for(lambda: net.tunnels().get("ams", {}).get("reason") == "no handshake so far")
-    inside(EGRESS, str(BIN / "mpic-egress"), "apply", "--config", str(files.egress()))
+    inside(EGRESS, program("mpic-egress"), "apply", "--config", str(files.egress()))
     net.wait_up("ams", "fra")
     assert net.tunnels()["ams"]["endpoint"] == ENDPOINTS["ams"]
     assert net.tunnels()["fra"]["endpoint"] == ENDPOINTS["fra"]
@@ -345,7 +345,7 @@ def test_a_dead_egress_is_told_and_its_return_found(net: SmallNet, files: Files)
 def test_directories_have_the_owners_that_the_processes_need(net: SmallNet, files: Files) -> None:
     path = files.appliance()
     for _ in range(2):
-        inside(HOST, str(BIN / "mpic-tunneld"), "--config", str(path), "--prepare-directories")
+        inside(HOST, program("mpic-tunneld"), "--config", str(path), "--prepare-directories")
     expected = {
         # mpicd makes its sockets here, and may not replace what is root's: sticky.
         "run": (0, UIDS["mpicd"], 0o1775),
