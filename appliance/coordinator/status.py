@@ -29,6 +29,7 @@ from appliance.model.status import (
     SharedBy,
     SiteStatus,
 )
+from appliance.policy import unproven
 from appliance.policy.br_table import BR_SECTION, BR_VERSION, next_row, row_at
 from appliance.policy.distance import DISTINCT_METRES
 from appliance.policy.diversity import Share, shares
@@ -158,6 +159,7 @@ class StatusView:
             yield f"the tunnel daemon's report is {age_s} s old"
         if not clock.state().synchronised:
             yield "the kernel's clock is not synchronised"
+        yield from unproven.warnings(self._settings, self._coordinator.today())
 
     def _clock_reasons(self) -> Iterator[str]:
         config, clock = self._settings.clock, self._coordinator.clock

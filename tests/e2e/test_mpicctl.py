@@ -91,3 +91,29 @@ def test_config_check(appliance: Appliance, tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert f"{broken}: perspectives.1.code" in done.stdout.replace("\n", "")
+
+
+def test_config_check_names_what_proves_nothing(appliance: Appliance, tmp_path: Path) -> None:
+    document = tomllib.loads(appliance.config.read_text())
+    document["anchors"].append({"url": "http://anchor.example/"})
+    document["perspectives"][0]["attested_on"] = "2019-03-01"
+    changed = tmp_path / "appliance.toml"
+
+    def check() -> dict[str, Any]:
+        changed.write_text(toml(document))
+        argv = [str(MPICCTL), "--config", str(changed), "config", "check", "--json"]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        told: dict[str, Any] = json.loads(done.stdout)
+        assert done.returncode == (0 if told["ok"] else 1)
+        return told
+
+    told = check()
+    assert told["ok"] is True
+    keys = [line.partition(": ")[0] for line in told["warnings"]]
+    assert {f"anchors.{len(document['anchors']) - 1}.url", "perspectives.0.attested_on"} <= set(keys)
+    document["perspectives"][0]["attested_on"] = "2999-01-01"
+    document["anchors"][0]["ca_file"] = str(tmp_path / "absent.pem")
+    told = check()
+    assert told["ok"] is False
+    assert [line for line in told["problems"] if "attested_on" in line and "lies in the future" in line]
+    assert [line for line in told["problems"] if "anchors.0.ca_file" in line and "No such file" in line]

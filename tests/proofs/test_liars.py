@@ -15,6 +15,7 @@ from sqlalchemy import select
 from appliance.evidence.reading import reading
 from appliance.evidence.record import EventRecord, decode
 from appliance.evidence.schema import RECORDS
+from appliance.policy.routing import longest_match, routes_to
 from tests.e2e.asking import caa, corroborating, decide
 from tests.lab import Lab, netns, topology, wait_until
 from tests.lab.appliance import Appliance
@@ -165,10 +166,26 @@ def test_an_origin_that_is_another(appliance: Appliance) -> None:
     path.write_text(before + "65536\t198.18.15.0/25\t300\n")
     try:
         named(appliance, "jnb", "origin")
-        assert "by AS65536, not AS64507" in refused(appliance, "jnb")
+        assert "by AS65536 (seen by 300 peers), not AS64507" in refused(appliance, "jnb")
     finally:
         path.write_text(before)
     wait_until(lambda: failed(appliance) == {}, 60, "the origin is the configured one again")
+
+
+def test_a_second_origin_of_the_same_prefix(appliance: Appliance) -> None:
+    (path,) = appliance.settings.routing.files if appliance.settings.routing else ()
+    before = path.read_text()
+    jnb = next(egress for egress in topology.EGRESSES if egress.code == "jnb")
+    routes = routes_to([str(jnb.address.v4)], before.splitlines())
+    match = longest_match(str(jnb.address.v4), routes)
+    assert match is not None
+    path.write_text(f"{before}65536\t{match.prefix}\t2\n")
+    try:
+        named(appliance, "jnb", "origin")
+        assert "AS65536 (seen by 2 peers) originates beside AS64507: a hijack" in refused(appliance, "jnb")
+    finally:
+        path.write_text(before)
+    wait_until(lambda: failed(appliance) == {}, 60, "one AS originates the prefix again")
 
 
 def objections(answer: dict[str, Any]) -> list[str]:

@@ -63,3 +63,16 @@ def _table(written: dict[str, Any], index: int, key: str) -> dict[str, Any]:
     perspective: dict[str, Any] = written["perspectives"][index]
     table: dict[str, Any] = perspective["wireguard"] if "." in key else perspective
     return table
+
+
+def test_an_anchor_s_authorities_need_https_and_are_the_same_for_the_same_url(tmp_path: Path) -> None:
+    written = document(tmp_path)
+    ours, theirs = {"ca_file": "/etc/mpic/ours.pem"}, {"ca_file": "/etc/mpic/theirs.pem"}
+    written["anchors"] = [{"url": "https://a.example/"} | ours, {"url": "http://b.example/"}]
+    assert problems(Settings.model_validate(written)) == []
+    written["anchors"] = [{"url": "http://a.example/"} | ours]
+    (found,) = problems(Settings.model_validate(written))
+    assert found.startswith("anchors.0.ca_file: only with an https:// url")
+    written["anchors"] = [{"url": "https://a.example/"} | ours, {"url": "https://a.example/"} | theirs]
+    (found,) = problems(Settings.model_validate(written))
+    assert found.startswith("anchors.1.ca_file: differs")
