@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from tests.e2e.asking import DIGEST, KEY_AUTHORIZATION, TOKEN
 from tests.lab import Lab, topology
 from tests.lab.appliance import Appliance
+from tests.lab.appliance_files import toml
 
 pytestmark = pytest.mark.e2e
 
