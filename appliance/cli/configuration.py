@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import typer
@@ -13,8 +13,11 @@ from appliance.cli.context import Invocation, Json, console, print_json
 from appliance.config import Settings, WireGuardConfig, load
 from appliance.coordinator.day import BUILT, policy_day
 from appliance.errors import ConfigError
+from appliance.net.authorities import read_authorities
+from appliance.policy import unproven
 from appliance.policy.br_table import next_row, row_at
 from appliance.policy.fleet import fleet_from, place_findings, shortfalls
+from appliance.policy.proofs import is_future
 from appliance.tunnels.keys import BadKeyFile, active_slot
 
 app = typer.Typer(help="The configuration file.", no_args_is_help=True)
@@ -29,7 +32,8 @@ def _config() -> None:
 def check(context: typer.Context, json: Json = False) -> None:
     """Read the configuration as the daemons do, and hold it to the Baseline Requirements of today and of the next date.
 
-    Exit code 0: the appliance would start. 1: it would not; each line names file, key and rule.
+    Exit code 0: the appliance would start. 1: it would not, or a perspective would never count; each line names
+    file, key and rule. Warnings do not change the exit code.
     """
     invocation: Invocation = context.obj
     today = policy_day(datetime.now(UTC), None, BUILT)
@@ -40,12 +44,13 @@ def check(context: typer.Context, json: Json = False) -> None:
         settings = load(invocation.config)
         codes = [perspective.code for perspective in settings.perspectives]
         fleet = fleet_from(settings)
-        problems = [*shortfalls(fleet, today), *_files(settings)]
+        problems = [*shortfalls(fleet, today), *_files(settings), *_attestations(settings, today)]
         _, warnings = place_findings(settings)
         upcoming = next_row(today)
         if upcoming is not None:
             day = datetime.fromisoformat(upcoming.since).date()
             warnings += [f"from {upcoming.since}: {line}" for line in shortfalls(fleet, day)]
+        warnings += unproven.warnings(settings, today)
     except ConfigError as error:
         problems = error.problems
     named = [line if line.startswith(str(invocation.config)) else f"{invocation.config}: {line}" for line in problems]
@@ -74,8 +79,25 @@ def _files(settings: Settings) -> Iterator[str]:
     if settings.resolver.root_hints is not None:
         yield from _readable("resolver.root_hints", settings.resolver.root_hints)
     yield from _listeners(settings)
+    yield from _authorities(settings)
     for index, perspective in enumerate(settings.perspectives):
         yield from _keys(f"perspectives.{index}.wireguard", perspective.wireguard)
+
+
+def _authorities(settings: Settings) -> Iterator[str]:
+    configured = [(f"anchors.{index}.ca_file", anchor.ca_file) for index, anchor in enumerate(settings.anchors)]
+    for key, path in (*configured, ("rov.ca_file", settings.rov.ca_file)):
+        if path is not None:
+            try:
+                read_authorities(path, key)
+            except ConfigError as error:
+                yield from error.problems
+
+
+def _attestations(settings: Settings, today: date) -> Iterator[str]:
+    for index, perspective in enumerate(settings.perspectives):
+        if perspective.attested_on is not None and is_future(perspective.attested_on, today):
+            yield f"perspectives.{index}.attested_on: {perspective.attested_on} lies in the future; today is {today}"
 
 
 def _keys(key: str, wireguard: WireGuardConfig) -> Iterator[str]:

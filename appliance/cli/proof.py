@@ -20,6 +20,7 @@ _STYLE = {
     Result.FAILED: "bold red",
     Result.MISSING: "yellow",
     Result.NOT_CONFIGURED: "dim",
+    Result.EXPIRED: "yellow",
 }
 
 

@@ -16,6 +16,7 @@ def problems(settings: Settings) -> list[str]:
         *_second_addresses(settings),
         *_families(settings),
         *_limits(settings),
+        *_anchors(settings),
         *_echoes(settings),
         *_tcp(settings),
         *_rov(settings),
@@ -192,6 +193,14 @@ def _rov(settings: Settings) -> Iterator[str]:
         yield "rov.vrp_file: required with rov.feed.vrp_url"
     if rov.feed.beacons_url is not None and rov.beacons_file is None:
         yield "rov.beacons_file: required with rov.feed.beacons_url"
+
+
+def _anchors(settings: Settings) -> Iterator[str]:
+    for index, anchor in enumerate(settings.anchors):
+        if anchor.ca_file is not None and not anchor.authenticated:
+            yield f"anchors.{index}.ca_file: only with an https:// url, since nothing verifies an http:// anchor"
+        if any(other.url == anchor.url and other.ca_file != anchor.ca_file for other in settings.anchors[:index]):
+            yield f"anchors.{index}.ca_file: differs from that of an earlier anchor with the same url"
 
 
 def _echoes(settings: Settings) -> Iterator[str]:

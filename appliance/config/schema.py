@@ -108,8 +108,8 @@ class _RemoteSite(_Section):
 class PerspectiveConfig(_RemoteSite):
     """One remote network perspective. `egress_addresses`: the addresses that the Internet sees it use.
 
-    `attested_on`: when the operator last made sure of `provider` and `upstreams`. `echo`: the egress node's `mpic-echo`, by
-    which the other perspectives measure their distance to it.
+    `attested_on`: when the operator last made sure of `provider` and `upstreams`; it counts for 398 days. `echo`: the egress
+    node's `mpic-echo`, by which the other perspectives measure their distance to it.
     `announced_prefixes`: those that `origin_asn` announces the addresses by; without, the most specific VRP's is taken.
     """
 
@@ -189,9 +189,19 @@ class TargetConfig(_Section):
 
 
 class AnchorConfig(_Section):
-    """An outside server that answers with the source address it sees, as text: the hand-off proof's eye."""
+    """An outside server that answers with the source address it sees, as text, for the proof `exit-address`.
+
+    `ca_file`: the only certificates that may vouch for it; None: the system's roots. Anyone on the path can forge the answer of
+    an `http://` anchor. It can contradict a perspective and never proves one.
+    """
 
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
+    ca_file: Path | None = None
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether a certificate shows that the answer is the anchor's own."""
+        return self.url.startswith("https://")
 
 
 class CaaConfig(_Section):

@@ -24,6 +24,7 @@ from appliance.policy.fleet import Fleet, Pair, place_of
 from appliance.policy.places import LEAST_ANCHORS, Claims, PlaceVerdict, judge_pairs, judge_places
 from appliance.policy.proofs import Expected, RoutingTable
 from appliance.policy.rir import region_of
+from appliance.policy.unproven import provable_versions
 
 _LOOK_INTERVAL_S = 0.25
 # What was proven grows old although nobody says anything new.
@@ -65,6 +66,7 @@ class Proofs:
         self._now = now
         self._valid = timedelta(seconds=settings.limits.anchor_valid_s)
         self._exit_asked = bool(settings.anchors)
+        self._exit_provable = provable_versions(settings.anchors)
         self._expected = _expected(settings)
         self._claims = _claims(settings, fleet)
         self._anchors = {name: place.city for name, place in {**self._claims.sites, **self._claims.trusted}.items()}
@@ -147,12 +149,12 @@ class Proofs:
         code = expected.code
         worker, tunnel = self._perspectives.worker(code), self._perspectives.tunnel(code)
         return (
-            single.exit_address(expected, worker, asked=self._exit_asked),
+            single.exit_address(expected, worker, asked=self._exit_asked, provable=self._exit_provable),
             single.origin(expected, self._table),
             self._place(code, worker, verdict, measured),
             single.confinement(worker, tunnel, at=at),
             single.path(expected, worker, tunnel, at=at),
-            single.attestation(expected),
+            single.attestation(expected, self._now().date()),
         )
 
     def _place(

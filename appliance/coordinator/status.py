@@ -28,6 +28,7 @@ from appliance.model.status import (
     SharedBy,
     SiteStatus,
 )
+from appliance.policy import unproven
 from appliance.policy.br_table import BR_SECTION, BR_VERSION, next_row, row_at
 from appliance.policy.distance import DISTINCT_METRES
 from appliance.policy.diversity import Share, shares
@@ -158,6 +159,7 @@ class StatusView:
             withheld = standings.get(remote.code, UNOPPOSED).withheld
             if withheld is not None:
                 yield f"{remote.code}: {withheld}"
+        yield from unproven.warnings(self._settings, self._coordinator.today())
 
     def _clock_reasons(self) -> Iterator[str]:
         reason = self._coordinator.time.refusal()

@@ -12,7 +12,8 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     """Pushed to the coordinator at connect and on each change.
 
     `ready`: it may corroborate. `reasons`: why not, each one line. `egress_addresses`: what the outside anchors saw, at
-    `anchored_at` (RFC 3339 UTC, None = never). `path_rtt_us`: last probe of the tunnel's far inner address, None = lost.
+    `anchored_at` (RFC 3339 UTC, None = never). `authenticated_addresses`: those of them that anchors with a verified certificate
+    saw; only these prove anything. `path_rtt_us`: last probe of the tunnel's far inner address, None = lost.
     `root_anchor_problem`: why the resolver does not validate the root's keys; None where it does, or nothing is known.
     `confined`: it is in the published namespace, with its own interface alone. `path_up`: the far end answered in at least
     one of the last rounds. `measured`: times to authenticated anchors on the path as it is now, None before there are any.
@@ -31,3 +32,4 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     path_up: bool = True
     measured: Measured | None = None
     egress: EgressStatus | None = None
+    authenticated_addresses: tuple[str, ...] = ()

@@ -29,10 +29,11 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 class ProofKind(StrEnum):
-    """What is proven. `EXIT_ADDRESS`: the address that outside anchors see is a configured one. `ORIGIN`: the configured
-    AS originates it. `PLACE`: no authenticated reply came faster than light allows from the claimed place.
-    `CONFINEMENT`: the worker is in the published namespace, which holds `lo` and its tunnel, without privileges. `PATH`:
-    packets of full size reach the egress node. `ATTESTATION`: provider and upstreams, on the operator's word."""
+    """What is proven. `EXIT_ADDRESS`: the address that authenticated outside anchors see is a configured one. `ORIGIN`: the
+    configured AS originates it, and no other does. `PLACE`: no authenticated reply came faster than light allows from the
+    claimed place. `CONFINEMENT`: the worker is in the published namespace, which holds `lo` and its tunnel, without
+    privileges. `PATH`: packets of full size reach the egress node. `ATTESTATION`: provider and upstreams, on the operator's
+    word."""
 
     EXIT_ADDRESS = "exit-address"
     ORIGIN = "origin"
@@ -43,12 +44,14 @@ class ProofKind(StrEnum):
 
 
 class Result(StrEnum):
-    """`MISSING`: it could not be judged, now or in time. `NOT_CONFIGURED`: nobody asks for it; nothing is proven."""
+    """`MISSING`: it could not be judged, now or in time. `NOT_CONFIGURED`: nobody asks for it; nothing is proven. `EXPIRED`: it
+    was attested so long ago that it proves nothing any more."""
 
     VALID = "valid"
     FAILED = "failed"
     MISSING = "missing"
     NOT_CONFIGURED = "not-configured"
+    EXPIRED = "expired"
 
 
 class Proof(msgspec.Struct, frozen=True):

@@ -136,6 +136,7 @@ class Health:
             ready=not reasons,
             reasons=reasons,
             egress_addresses=self._anchors.addresses(),
+            authenticated_addresses=self._anchors.authenticated_addresses(),
             anchored_at=self._anchors.seen_at(),
             path_rtt_us=self._path.rtt_us,
             netns_inode=self._guard.own_inode,

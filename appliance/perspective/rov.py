@@ -99,8 +99,7 @@ class Prober:
             )
         try:
             if url.scheme == "https":
-                name = None if url.is_address else url.host
-                transport = await start_tls(transport, exchange, self._verifying(), name, limit_s)
+                transport = await start_tls(transport, exchange, self._verifying(), url.host, limit_s)
             exchange.send(transport)
             members = _members(await exchange.answer(), target)
         finally:

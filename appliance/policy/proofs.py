@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
+from ipaddress import ip_address
 
 from appliance.model.health import WorkerStatus
 from appliance.model.place import Rir
 from appliance.model.proof import Measured, Proof, ProofKind, Result
 from appliance.model.tunnel import TunnelState, TunnelStatus
 from appliance.policy.places import LEAST_ANCHORS, PlaceVerdict
-from appliance.policy.routing import Routes, longest_match
+from appliance.policy.routing import Match, Origin, Routes, longest_match, more_specifics
+
+ATTESTED_FOR = timedelta(days=398)
+"""How long an attestation counts. It should be renewed every year; 398 days, the longest that the BRs let a certificate live,
+leave a month for it."""
+# The operator's date is a local one, ours is UTC's.
+_DATE_TOLERANCE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +50,14 @@ class RoutingTable:
     registries_problem: str | None = None
 
 
-def exit_address(expected: Expected, worker: WorkerStatus | None, *, asked: bool) -> Proof:
-    """Whether outside anchors see a configured address, for each IP version. `asked`: whether anchors are configured."""
+def exit_address(
+    expected: Expected, worker: WorkerStatus | None, *, asked: bool, provable: Collection[int] = (4, 6)
+) -> Proof:
+    """Judge whether authenticated anchors see a configured address, for each IP version.
+
+    `asked`: whether anchors are configured. `provable`: IP versions that an https:// anchor can be asked over. What other anchors
+    see can be forged; it counts only against the perspective.
+    """
     kind = ProofKind.EXIT_ADDRESS
     if not asked:
         return Proof(kind, Result.NOT_CONFIGURED, "no anchors are configured")
@@ -56,13 +69,29 @@ def exit_address(expected: Expected, worker: WorkerStatus | None, *, asked: bool
     if other:
         text = f"outside anchors see {', '.join(other)}, not a configured egress address"
         return Proof(kind, Result.FAILED, text, worker.anchored_at, facts=facts)
-    if not seen:
-        return Proof(kind, Result.MISSING, "no outside anchor has seen its address", worker.anchored_at, facts=facts)
-    return Proof(kind, Result.VALID, f"outside anchors see {', '.join(seen)}", worker.anchored_at, facts=facts)
+    versions = {ip_address(address).version for address in expected.egress_addresses}
+    unprovable = _versions(versions.difference(provable))
+    if unprovable:
+        text = f"no https:// anchor can be asked over {unprovable}, and the answers of http:// anchors can be forged"
+        return Proof(kind, Result.NOT_CONFIGURED, text, worker.anchored_at, facts=facts)
+    proven = [address for address in worker.authenticated_addresses if address in expected.egress_addresses]
+    unseen = _versions(versions.difference(ip_address(address).version for address in proven))
+    if unseen:
+        text = f"no anchor whose certificate verifies has seen its address over {unseen}"
+        return Proof(kind, Result.MISSING, text, worker.anchored_at, facts=facts)
+    return Proof(kind, Result.VALID, f"authenticated anchors see {', '.join(proven)}", worker.anchored_at, facts=facts)
+
+
+def _versions(versions: Iterable[int]) -> str:
+    return " and ".join(f"IPv{version}" for version in sorted(versions))
 
 
 def origin(expected: Expected, table: RoutingTable | None) -> Proof:
-    """Whether the configured AS originates the most specific route to every egress address. `table` None: no data."""
+    """Judge whether the configured AS, and no other, originates the most specific route to every egress address.
+
+    Another origin AS of that prefix, or of one within it that contains the address, is a hijack or looks like one, however few
+    peers see it. `table` None: no data.
+    """
     kind = ProofKind.ORIGIN
     if table is None:
         return Proof(kind, Result.NOT_CONFIGURED, "no routing data is configured")
@@ -76,15 +105,34 @@ def origin(expected: Expected, table: RoutingTable | None) -> Proof:
         if match is None:
             wrong.append(f"{address} has no route")
             continue
-        asns = sorted({one.asn for one in match.origins})
-        told = f"{match.prefix} by {' '.join(f'AS{asn}' for asn in asns)}"
+        told = f"{match.prefix} by {' '.join(f'AS{asn}' for asn in sorted({one.asn for one in match.origins}))}"
         facts.append((address, told))
-        if expected.origin_asn not in asns:
-            wrong.append(f"{address} is in {told}, not AS{expected.origin_asn}")
+        wrong += _against(expected.origin_asn, address, match, more_specifics(address, match.prefix, table.routes))
     if wrong:
         return Proof(kind, Result.FAILED, "; ".join(wrong), table.at, facts=tuple(facts), notes=notes)
     text = f"AS{expected.origin_asn} originates its addresses"
     return Proof(kind, Result.VALID, text, table.at, facts=tuple(facts), notes=notes)
+
+
+def _against(asn: int, address: str, match: Match, within: Iterable[Match]) -> Iterator[str]:
+    if all(one.asn != asn for one in match.origins):
+        yield f"{address} is in {match.prefix} by {_counted(match.origins)}, not AS{asn}"
+    elif others := tuple(one for one in match.origins if one.asn != asn):
+        yield (
+            f"{address} is in {match.prefix}, which {_counted(others)} originates beside AS{asn}: a hijack, or a prefix of "
+            "several origins, which proves nothing; use addresses that one AS alone originates"
+        )
+    for route in within:
+        if others := tuple(one for one in route.origins if one.asn != asn):
+            yield f"{address} is in {route.prefix} by {_counted(others)}, within {match.prefix} of AS{asn}"
+
+
+def _counted(origins: Iterable[Origin]) -> str:
+    """Every AS with the number of peers that see its route."""
+    peers: dict[int, int] = {}
+    for one in origins:
+        peers[one.asn] = max(one.peers, peers.get(one.asn, 0))
+    return ", ".join(f"AS{asn} (seen by {count} peers)" for asn, count in sorted(peers.items()))
 
 
 def _registry_notes(expected: Expected, table: RoutingTable) -> Iterator[str]:
@@ -158,8 +206,8 @@ def path(expected: Expected, worker: WorkerStatus | None, tunnel: TunnelStatus |
     return Proof(kind, Result.VALID, "the egress node answers, at full size too", at)
 
 
-def attestation(expected: Expected) -> Proof:
-    """What nothing here can measure: on the operator's word, with its date."""
+def attestation(expected: Expected, today: date) -> Proof:
+    """Judge what nothing here can measure: the operator's word, which counts for `ATTESTED_FOR` from its date."""
     kind = ProofKind.ATTESTATION
     if not expected.tunnelled:
         return Proof(kind, Result.NOT_CONFIGURED, "the site is the CA's own")
@@ -167,7 +215,19 @@ def attestation(expected: Expected) -> Proof:
     if expected.attested_on is None:
         return Proof(kind, Result.NOT_CONFIGURED, "provider and upstreams are not attested (attested_on)", facts=facts)
     on = expected.attested_on.isoformat()
+    if is_future(expected.attested_on, today):
+        return Proof(kind, Result.FAILED, f"attested_on {on} lies in the future; today is {today}", on, facts=facts)
+    if today - expected.attested_on > ATTESTED_FOR:
+        text = (
+            f"attested_on {on} is more than {ATTESTED_FOR.days} days ago; attest anew that provider and upstreams hold"
+        )
+        return Proof(kind, Result.EXPIRED, text, on, facts=facts)
     return Proof(kind, Result.VALID, "provider and upstreams as the operator attests", on, facts=facts)
+
+
+def is_future(attested_on: date, today: date) -> bool:
+    """Whether nobody can have attested anything on that day yet, in any time zone. `today`: UTC's."""
+    return attested_on > today + _DATE_TOLERANCE
 
 
 def withheld(proofs: Iterable[Proof]) -> str | None:

@@ -11,10 +11,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from itertools import chain
+from itertools import chain, takewhile
 
-# What fewer route collectors' peers see is a leak, a hijack in the making or a mistake; it is also RIPE's own threshold.
+# What fewer route collectors' peers see is a leak, a hijack in the making or a mistake; it is also RIPE's own threshold. Such a
+# route proves no origin; that of another AS is still held against one.
 LEAST_PEERS = 10
+# An AS number has 32 bits (RFC 6793), so at most ten digits.
+_MAX_DIGITS = 10
+# RFC 7607: no AS has this number. It stands for an origin that is not a number, so that the route is not overlooked.
+_UNKNOWN_ASN = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,7 @@ Routes = Mapping[str, tuple[Origin, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The most specific route to an address."""
+    """A route to an address, with every origin AS of its prefix."""
 
     prefix: str
     origins: tuple[Origin, ...]
@@ -48,20 +53,34 @@ def covering_prefixes(address: str) -> tuple[str, ...]:
 def routes_to(addresses: Iterable[str], lines: Iterable[str]) -> Routes:
     """The routes among `lines` that lead to any of `addresses`; lines that are none are passed over."""
     wanted = set(chain.from_iterable(map(covering_prefixes, addresses)))
-    found: dict[str, tuple[Origin, ...]] = {}
+    found: dict[str, dict[Origin, None]] = {}
     for line in lines:
         fields = line.split()
-        if len(fields) == 3 and fields[1] in wanted and fields[2].isdecimal():
-            asns = [text for text in fields[0].strip("{}").split(",") if text.isdecimal()]
-            origins = tuple(Origin(int(text), int(fields[2])) for text in asns)
-            found[fields[1]] = found.get(fields[1], ()) + origins
-    return found
+        if len(fields) == 3 and fields[1] in wanted and (peers := _number(fields[2])) is not None:
+            asns = (_number(text) for text in fields[0].strip("{}").split(","))
+            origins = (Origin(_UNKNOWN_ASN if asn is None else asn, peers) for asn in asns)
+            # A dictionary, since a file may repeat itself without end.
+            found.setdefault(fields[1], {}).update(dict.fromkeys(origins))
+    return {prefix: tuple(origins) for prefix, origins in found.items()}
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) <= _MAX_DIGITS else None
 
 
 def longest_match(address: str, routes: Routes) -> Match | None:
-    """The most specific route to `address` that enough peers see; None where there is none."""
+    """Return the most specific route to `address` with an origin that enough peers see; None if there is none.
+
+    Origins of its prefix that fewer peers see are among its `origins`.
+    """
     for prefix in covering_prefixes(address):
-        origins = tuple(origin for origin in routes.get(prefix, ()) if origin.peers >= LEAST_PEERS)
-        if origins:
+        origins = routes.get(prefix, ())
+        if any(origin.peers >= LEAST_PEERS for origin in origins):
             return Match(prefix, origins)
     return None
+
+
+def more_specifics(address: str, prefix: str, routes: Routes) -> tuple[Match, ...]:
+    """Return the routes to `address` that are more specific than `prefix`, the most specific first."""
+    within = takewhile(lambda covering: covering != prefix, covering_prefixes(address))
+    return tuple(Match(covering, routes[covering]) for covering in within if covering in routes)

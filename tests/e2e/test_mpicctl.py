@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from tests.e2e.asking import DIGEST, KEY_AUTHORIZATION, TOKEN
 from tests.lab import Lab, topology
 from tests.lab.appliance import Appliance
+from tests.lab.appliance_files import toml
 
 pytestmark = pytest.mark.e2e
 
@@ -102,3 +104,29 @@ def test_config_check(appliance: Appliance, tmp_path: Path) -> None:
     problems = json.loads(done.stdout)["problems"]
     assert problems
     assert all(".place.country: " in line and "lies in US (United States of America)" in line for line in problems)
+
+
+def test_config_check_names_what_proves_nothing(appliance: Appliance, tmp_path: Path) -> None:
+    document = tomllib.loads(appliance.config.read_text())
+    document["anchors"].append({"url": "http://anchor.example/"})
+    document["perspectives"][0]["attested_on"] = "2019-03-01"
+    changed = tmp_path / "appliance.toml"
+
+    def check() -> dict[str, Any]:
+        changed.write_text(toml(document))
+        argv = [str(MPICCTL), "--config", str(changed), "config", "check", "--json"]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        told: dict[str, Any] = json.loads(done.stdout)
+        assert done.returncode == (0 if told["ok"] else 1)
+        return told
+
+    told = check()
+    assert told["ok"] is True
+    keys = [line.partition(": ")[0] for line in told["warnings"]]
+    assert {f"anchors.{len(document['anchors']) - 1}.url", "perspectives.0.attested_on"} <= set(keys)
+    document["perspectives"][0]["attested_on"] = "2999-01-01"
+    document["anchors"][0]["ca_file"] = str(tmp_path / "absent.pem")
+    told = check()
+    assert told["ok"] is False
+    assert [line for line in told["problems"] if "attested_on" in line and "lies in the future" in line]
+    assert [line for line in told["problems"] if "anchors.0.ca_file" in line and "No such file" in line]

@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -199,7 +200,7 @@ def _appliance(root: Path, perspectives: list[dict[str, Any]]) -> dict[str, Any]
             "special_use_exceptions": list(TEST_NAMES),
             "user_agent": "mpic-appliance (lab)",
         },
-        "anchors": [{"url": f"http://{anchor.host}/"} for anchor in topology.ANCHORS],
+        "anchors": [{"url": f"https://{anchor.host}/", "ca_file": web.anchor_ca_file()} for anchor in topology.ANCHORS],
         "routing": {"files": [routing_file()], "registry_files": [registry_file()]},
         "caa": {"issuer_domains": [topology.CA_DOMAIN]},
         # The lab is to run on any machine, also where nothing synchronises the clock.
@@ -227,7 +228,7 @@ def _perspective(egress: Egress, index: int, keys: Path, public_key: str) -> dic
         "provider": egress.provider,
         "upstreams": list(egress.upstream_asns),
         "origin_asn": egress.origin_asn,
-        "attested_on": "2026-11-01",
+        "attested_on": (datetime.now(UTC).date() - timedelta(days=30)).isoformat(),
         "egress_addresses": list(egress.address),
         "place": _place(egress.place),
         "wireguard": {

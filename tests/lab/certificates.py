@@ -14,6 +14,8 @@ from cryptography.x509.oid import NameOID
 
 from tests.lab import state
 
+_LIFETIME = datetime.timedelta(days=30)
+
 
 class Authority:
     """A CA that lives as long as the lab is being built: its key is never written."""
@@ -29,12 +31,21 @@ class Authority:
         """Write the CA's certificate as PEM."""
         state.write_text(file, _pem(self._certificate))
 
-    def issue(self, file: Path, names: Sequence[str], addresses: Sequence[IPv4Address | IPv6Address]) -> None:
-        """Write a new key and its certificate for these names and addresses as one PEM file that only root reads."""
+    def issue(
+        self,
+        file: Path,
+        names: Sequence[str],
+        addresses: Sequence[IPv4Address | IPv6Address],
+        lifetime: datetime.timedelta = _LIFETIME,
+    ) -> None:
+        """Write a new key and its certificate for these names and addresses as one PEM file that only root reads.
+
+        `lifetime` begins an hour ago.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         alternatives = x509.SubjectAlternativeName([*map(x509.DNSName, names), *map(x509.IPAddress, addresses)])
-        builder = _builder(subject, self._name, key.public_key()).add_extension(alternatives, critical=False)
+        builder = _builder(subject, self._name, key.public_key(), lifetime).add_extension(alternatives, critical=False)
         _write(file, key, builder.sign(self._key, hashes.SHA256()))
 
 
@@ -47,16 +58,21 @@ def self_signed(file: Path, names: Sequence[str]) -> None:
     _write(file, key, builder.add_extension(alternatives, critical=False).sign(key, hashes.SHA256()))
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    public_key: ec.EllipticCurvePublicKey,
+    lifetime: datetime.timedelta = _LIFETIME,
+) -> x509.CertificateBuilder:
+    begins = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=30))
+        .not_valid_before(begins)
+        .not_valid_after(begins + lifetime)
     )
 
 

@@ -85,6 +85,12 @@ _DIRECTORY: Final = """\
 """
 
 
+_FORGER: Final = """\
+    server {{ listen {port} ssl; location / {{ return 200 "{address.v4}\\n"; }} }}
+    server {{ listen [::]:{port} ssl ipv6only=on; location / {{ return 200 "{address.v6}\\n"; }} }}
+"""
+
+
 _BEACON: Final = """\
     server {{
         listen {address.v4}:80; listen [{address.v6}]:80;
@@ -147,6 +153,16 @@ def serve_directory(name: str, namespace: str, address: Address, root: Path) -> 
     where = _prepare(name)
     certificates.self_signed(where / "server.pem", [f"{name}.lab"])
     _start(name, namespace, where, _DIRECTORY.format(address=address, root=root), "www-data")
+
+
+def forge_anchors(namespace: str, port: int, address: Address) -> None:
+    """Answer at `port` of the machine in `namespace` as an anchor that sees `address`, until the lab is taken down.
+
+    The certificate has the anchors' names and is self-signed.
+    """
+    where = _prepare("forger")
+    certificates.self_signed(where / "server.pem", [anchor.host for anchor in topology.ANCHORS])
+    _start("forger", namespace, where, _FORGER.format(port=port, address=address), "www-data")
 
 
 def ready() -> bool:

@@ -7,6 +7,7 @@ import copy
 import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -206,7 +207,8 @@ def _appliance() -> dict[str, Any]:
         "appliance_code": primary.code,
         "appliance_place": _place(primary.place),
         "appliance_issuer_domains": [topology.CA_DOMAIN],
-        "appliance_anchors": [f"http://{anchor.host}/" for anchor in topology.ANCHORS],
+        "appliance_anchors": [f"https://{anchor.host}/" for anchor in topology.ANCHORS],
+        "appliance_anchor_ca": str(web.anchor_ca_file()),
         "appliance_uplink": primary.interface,
         "appliance_addresses": [f"{primary.address.v4}/24", f"{primary.address.v6}/64"],
         "appliance_gateways": [str(one) for one in primary.gateway],
@@ -231,7 +233,7 @@ def _egress(egress: Egress, index: int) -> dict[str, Any]:
         "egress_provider": egress.provider,
         "egress_upstreams": list(egress.upstream_asns),
         "egress_origin_asn": egress.origin_asn,
-        "egress_attested_on": "2026-11-01",
+        "egress_attested_on": (datetime.now(UTC).date() - timedelta(days=30)).isoformat(),
         "egress_addresses": [str(one) for one in egress.address],
         "egress_listen_port": egress.endpoint_port,
     }

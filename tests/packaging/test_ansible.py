@@ -240,6 +240,11 @@ def test_too_few_anchors_are_warned_of(rules: ModuleType, inventory: Inventory) 
         "appliance-1: appliance_place_anchors.1.place.country: latitude 50.5, longitude 8.7 lies in DE"
     )
     assert warning.endswith("country_override: a test of it")
+    inventory["mpic_appliances"]["appliance-1"]["appliance_place_anchors"] = [_ANCHOR, _ANCHOR]
+    assert warnings() == []
+    inventory["mpic_appliances"]["appliance-1"]["appliance_anchors"] = ["https://a.example/", "http://b.example/"]
+    (forgeable,) = warnings()
+    assert forgeable.startswith("appliance-1: appliance_anchors: http://b.example/ proves nothing")
 
 
 def test_a_key_twice_is_refused(rules: ModuleType) -> None:
@@ -334,6 +339,8 @@ def test_what_the_roles_write_is_what_the_programs_read(tmp_path: Path, inventor
         hosts["appliance_rov"] = {"policy": "record", "schedule": False}
         hosts["appliance_vrp_url"] = "https://validator.ca.example/vrps.json"
         hosts["appliance_feed_ca"] = "files/validator.pem"
+        hosts["appliance_anchors"] = ["https://a.example/", "http://b.example/"]
+        hosts["appliance_anchor_ca"] = "files/anchors.pem"
         hosts["appliance_brought"] = {"results": [{"item": "files/validator.pem", "checksum": "c0ffee"}]}
         hosts["appliance_public_keys"] = [
             {"code": code, "slot": "first", "public_key": KeyPair.make().public} for code in inventory["mpic_egresses"]
@@ -349,6 +356,7 @@ def test_what_the_roles_write_is_what_the_programs_read(tmp_path: Path, inventor
     assert "\n# validator.pem: c0ffee\n" in (tmp_path / "appliance-1.toml").read_text()
     settings = load(tmp_path / "appliance-1.toml")
     assert shortfalls(fleet_from(settings), DAY_OF_LAST_ROW) == []
+    assert [anchor.ca_file for anchor in settings.anchors] == [Path("/etc/mpic/anchors.pem"), None]
     (anchor,) = settings.place_anchors
     assert anchor.place.country_override == 'no need, "quoted"'
     assert settings.primary.place.country_override == "no need here"

@@ -15,8 +15,9 @@ from sqlalchemy import select
 from appliance.evidence.reading import reading
 from appliance.evidence.record import EventRecord, decode
 from appliance.evidence.schema import RECORDS
+from appliance.policy.routing import longest_match, routes_to
 from tests.e2e.asking import caa, corroborating, decide
-from tests.lab import Lab, netns, topology, wait_until
+from tests.lab import Lab, netns, processes, topology, wait_until, web
 from tests.lab.appliance import Appliance
 from tests.lab.places import Delays
 from tests.proofs.asking import failed, failed_as_served, mpicctl, report
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.e2e
 PROBE_INTERVAL_S = 10
 _CLIENTS = 4
 _LOOK_S = 0.2
+_FORGED_PORT = 8443
 REMOTES = {egress.code for egress in topology.EGRESSES}
 _FRANKFURT = next(anchor.place for anchor in topology.ANCHORS if anchor.name == "fra")
 _POLDER = topology.SYSTEM_BY_NAME["polder"].namespace
@@ -131,6 +133,43 @@ def test_an_exit_address_that_the_provider_moved(lab: Lab, appliance: Appliance)
     wait_until(lambda: failed(appliance) == {}, 60, "the exit is the configured one again")
 
 
+def test_anchors_that_the_provider_forges(lab: Lab, appliance: Appliance) -> None:
+    """The exit is another, and whoever moved it answers in the anchors' name with what we expect."""
+    ams = next(egress for egress in topology.EGRESSES if egress.code == "ams")
+    web.forge_anchors(_POLDER, _FORGED_PORT, ams.address)
+    wait_until(lambda: processes.listens(_POLDER, _FORGED_PORT), 10, "the forger listens")
+    table = (
+        "table inet forged {\n chain in {\n type nat hook prerouting priority dstnat\n"
+        f" ip saddr {ams.address.v4} tcp dport {{ 80, 443 }} redirect to :{_FORGED_PORT}\n"
+        f" ip6 saddr {ams.address.v6} tcp dport {{ 80, 443 }} redirect to :{_FORGED_PORT}\n }}\n"
+        " chain out {\n type nat hook postrouting priority srcnat\n"
+        f" ip saddr {ams.address.v4} snat ip to {ams.address.v4 + 75}\n }}\n}}\n"
+    )
+    lab.run(_POLDER, ["nft", "-f", "-"], stdin=table, check=True)
+    try:
+        # What it saw before would count for a while.
+        appliance.kill("worker-ams")
+        appliance.start_worker("ams")
+        wait_until(
+            lambda: (
+                "no anchor whose certificate verifies has seen its address" in _exit_address(appliance, "ams")["text"]
+            ),
+            30,
+            "the exit of ams is proven no more",
+        )
+        assert _exit_address(appliance, "ams")["result"] == "missing"
+        assert "its certificate does not verify: self-signed certificate" in refused(appliance, "ams")
+    finally:
+        lab.run(_POLDER, ["nft", "delete", "table", "inet", "forged"], check=True)
+    wait_until(lambda: _exit_address(appliance, "ams")["result"] == "valid", 60, "the anchors answer themselves again")
+
+
+def _exit_address(appliance: Appliance, code: str) -> dict[str, Any]:
+    (of_code,) = (one for one in report(appliance)["proofs"] if one["code"] == code)
+    proof: dict[str, Any] = next(proof for proof in of_code["proofs"] if proof["kind"] == "exit-address")
+    return proof
+
+
 def test_a_namespace_that_was_swapped(lab: Lab, appliance: Appliance) -> None:
     """The worker lives on in a namespace that is no longer the published one."""
     namespace = appliance.netns("gru")
@@ -165,10 +204,26 @@ def test_an_origin_that_is_another(appliance: Appliance) -> None:
     path.write_text(before + "65536\t198.18.15.0/25\t300\n")
     try:
         named(appliance, "jnb", "origin")
-        assert "by AS65536, not AS64507" in refused(appliance, "jnb")
+        assert "by AS65536 (seen by 300 peers), not AS64507" in refused(appliance, "jnb")
     finally:
         path.write_text(before)
     wait_until(lambda: failed(appliance) == {}, 60, "the origin is the configured one again")
+
+
+def test_a_second_origin_of_the_same_prefix(appliance: Appliance) -> None:
+    (path,) = appliance.settings.routing.files if appliance.settings.routing else ()
+    before = path.read_text()
+    jnb = next(egress for egress in topology.EGRESSES if egress.code == "jnb")
+    routes = routes_to([str(jnb.address.v4)], before.splitlines())
+    match = longest_match(str(jnb.address.v4), routes)
+    assert match is not None
+    path.write_text(f"{before}65536\t{match.prefix}\t2\n")
+    try:
+        named(appliance, "jnb", "origin")
+        assert "AS65536 (seen by 2 peers) originates beside AS64507: a hijack" in refused(appliance, "jnb")
+    finally:
+        path.write_text(before)
+    wait_until(lambda: failed(appliance) == {}, 60, "one AS originates the prefix again")
 
 
 def objections(answer: dict[str, Any]) -> list[str]:

@@ -1,5 +1,7 @@
 """The Internet behind a perspective, in one process: anchors and targets over HTTP, and an ear at a forbidden address.
 
+HTTPS is served with the key and certificate in DIRECTORY/server.pem.
+
 `python -m tests.system.far_end DIRECTORY LISTEN... ` appends one line per request to DIRECTORY/requests. A path below
 `/.well-known/acme-challenge/` is answered with DIRECTORY/answer, as soon as that file is there; any other with the address
 that is seen. Datagrams to port 53 of an address after `--ear` are noted and not answered.
@@ -8,6 +10,7 @@ that is seen. Datagrams to port 53 of an address after `--ear` are noted and not
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 from pathlib import Path
 
@@ -45,8 +48,11 @@ class Ear(asyncio.DatagramProtocol):
 
 async def main(directory: Path, addresses: list[str], ears: list[str]) -> None:
     far_end = FarEnd(directory)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(directory / "server.pem")
     for address in addresses:
         await asyncio.start_server(far_end.http, address, 80)
+        await asyncio.start_server(far_end.http, address, 443, ssl=tls)
     for address in ears:
         await asyncio.get_running_loop().create_datagram_endpoint(lambda: Ear(far_end), (address, 53))
     (directory / "listening").touch()

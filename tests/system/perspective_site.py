@@ -9,8 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from appliance.perspective.assignment import assignment_of
 from appliance.perspective.prepare import prepare
 from appliance.perspective.resolver import resolver_command, resolver_paths
 from tests.lab import runtime
+from tests.lab.certificates import Authority
 from tests.lab.wait import wait_until
 
 CODE, INTERFACE = "ams", "wg-ams"
@@ -36,6 +38,7 @@ MPICD, PERSPECTIVE, RESOLVER = 64201, 64202, 64204
 OWN, FAR = ("10.77.1.2", "fd77:1::2"), ("10.77.1.1", "fd77:1::1")
 DNS = ("198.18.9.53", "2001:db8:9::53")
 WEB = ("198.18.9.80", "2001:db8:9::80")
+ANCHOR, CA_FILE = "www.test", "anchors.pem"
 MTU = 1280
 LIMIT_S = 20.0
 
@@ -63,16 +66,25 @@ def far(*words: str) -> None:
     subprocess.run(["ip", "netns", "exec", OUTSIDE, *words], check=True, capture_output=True, text=True)
 
 
-class Site:
-    """Made by `site`. `directory` holds the state of both ends; `settings` is what `config` says."""
+Issue = Callable[[Authority, Path], None]
 
-    def __init__(self, directory: Path, changes: Mapping[str, Any]) -> None:
+
+class Site:
+    """Made by `site`. `directory` holds the state of both ends; `settings` is what `config` says. `issue`: writes the far end's
+    key and certificate to a file, by default those that the anchor's name and addresses need."""
+
+    def __init__(self, directory: Path, changes: Mapping[str, Any], issue: Issue | None = None) -> None:
         self.directory = directory
+        self._issue = issue or (lambda authority, file: authority.issue(file, [ANCHOR], list(map(ip_address, WEB))))
         self.config = directory / "appliance.toml"
-        document = _document(directory) | dict(changes)
+        self.configure(**changes)
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def configure(self, **changes: Any) -> None:
+        """Write the configuration; processes read it when they start."""
+        document = _document(self.directory) | changes
         self.config.write_text(_toml(document))
         self.settings = Settings.model_validate(document)
-        self.processes: list[subprocess.Popen[str]] = []
 
     def build(self) -> None:
         for namespace in (INSIDE, OUTSIDE):
@@ -186,6 +198,9 @@ class Site:
         return subprocess.run(command, check=False, capture_output=True, text=True).stdout
 
     def _start_far_end(self) -> None:
+        authority = Authority()
+        authority.write(self.directory / CA_FILE)
+        self._issue(authority, self.directory / "server.pem")
         key = root_key()
         (self.directory / "root.zone").write_text(signed_root([key]))
         self.settings.resolver.trust_anchor_file.write_text(trust_anchor(key))
@@ -221,11 +236,11 @@ class Site:
 
 
 @contextlib.contextmanager
-def site(**changes: Any) -> Iterator[Site]:
-    """A site that is gone afterwards. `changes`: top-level tables of the configuration."""
+def site(issue: Issue | None = None, **changes: Any) -> Iterator[Site]:
+    """A site that is gone afterwards. `issue`: see `Site`. `changes`: top-level tables of the configuration."""
     _remove_namespaces()
     directory = runtime.open_directory("perspective-")
-    made = Site(directory, changes)
+    made = Site(directory, changes, issue)
     try:
         made.build()
         yield made
@@ -314,7 +329,7 @@ def _document(directory: Path) -> dict[str, Any]:
             "special_use_exceptions": ["example", "test"],
         },
         "caa": {"issuer_domains": ["ca.test"]},
-        "anchors": [{"url": "http://www.test/address"}],
+        "anchors": [{"url": f"https://{ANCHOR}/address", "ca_file": str(directory / CA_FILE)}],
         "limits": {"probe_interval_s": 0.5},
         "perspectives": [perspective(OWN)],
     }

@@ -9,6 +9,8 @@ import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +22,11 @@ from appliance.model.identifier import Identifier, IdentifierType
 from appliance.model.observation import Fault, Observation, Outcome
 from appliance.model.tunnel import TunnelState
 from appliance.perspective.resolver import resolver_paths
+from tests.lab.certificates import Authority
 from tests.lab.wait import wait_until
 from tests.system.perspective_site import (
+    ANCHOR,
+    CA_FILE,
     CODE,
     INSIDE,
     INTERFACE,
@@ -109,7 +114,7 @@ async def test_a_confined_worker_answers_with_what_the_outside_saw(made: Site) -
         await ready(channel)
         observation = await ask(channel)
         assert channel.status is not None
-        assert channel.status.egress_addresses == OWN
+        assert channel.status.egress_addresses == channel.status.authenticated_addresses == OWN
         assert channel.status.netns_inode == inode_of(path_of(INSIDE))
     assert observation.outcome is Outcome.MATCH
     assert observation.egress_addresses == OWN
@@ -344,6 +349,79 @@ async def test_an_exit_other_than_configured_disables_the_perspective() -> None:
             assert channel.status.egress_addresses == OWN
             refused_because(await ask(channel), "perspective.not_ready")
         assert challenges(made) == []
+
+
+def _other_name(authority: Authority, file: Path) -> None:
+    authority.issue(file, ["other.test"], [])
+
+
+def _expired(authority: Authority, file: Path) -> None:
+    authority.issue(file, [ANCHOR], [], timedelta(minutes=30))
+
+
+def _other_authority(_authority: Authority, file: Path) -> None:
+    Authority().issue(file, [ANCHOR], [])
+
+
+@pytest.mark.parametrize(
+    ("issue", "why"),
+    [
+        (_other_name, "Hostname mismatch"),
+        (_expired, "certificate has expired"),
+        (_other_authority, "certificate signature failure"),
+    ],
+)
+async def test_an_anchor_whose_certificate_does_not_verify_proves_nothing(
+    issue: Callable[[Authority, Path], None], why: str
+) -> None:
+    elsewhere = "2001:db8:77::1"
+    with site(issue=issue, perspectives=[perspective([OWN[0], elsewhere])]) as made:
+        made.start_resolver()
+        made.start_worker()
+        async with _coordinator(made) as channel:
+            await not_ready(channel, "no anchor whose certificate verifies has seen its IPv4 egress address")
+            # What it says still counts against the perspective.
+            await not_ready(channel, f"over IPv6 saw {OWN[1]}, which is not a configured egress address")
+            assert channel.status is not None
+            text = "; ".join(channel.status.reasons)
+            assert f"https://{ANCHOR}/address over IPv4: its certificate does not verify: {why}" in text
+            assert channel.status.egress_addresses == OWN
+            assert channel.status.authenticated_addresses == ()
+            refused_because(await ask(channel), "perspective.not_ready")
+
+
+async def test_an_http_anchor_proves_nothing_and_an_address_verifies_as_such() -> None:
+    with site(anchors=[{"url": f"http://{ANCHOR}/address"}]) as made:
+        made.start_resolver()
+        made.start_worker()
+        async with _coordinator(made) as channel:
+            await ready(channel)
+            assert channel.status is not None
+            assert channel.status.egress_addresses == OWN
+            assert channel.status.authenticated_addresses == ()
+        worker = made.processes[-1]
+        worker.terminate()
+        worker.wait(LIMIT_S)
+        anchors = [
+            {"url": f"https://{host}/", "ca_file": str(made.directory / CA_FILE)} for host in (WEB[0], f"[{WEB[1]}]")
+        ]
+        made.configure(anchors=anchors)
+        made.start_worker()
+        async with _coordinator(made) as channel:
+            await ready(channel)
+            assert channel.status is not None
+            assert channel.status.authenticated_addresses == OWN
+
+
+def test_a_file_of_authorities_that_is_missing_or_holds_none_is_named(made: Site) -> None:
+    for path, problem in (
+        (made.directory / "absent.pem", "No such file"),
+        (made.config, "must hold CA certificates as PEM"),
+    ):
+        made.configure(anchors=[{"url": f"https://{ANCHOR}/address", "ca_file": str(path)}])
+        worker = made.start_worker()
+        assert worker.wait(LIMIT_S) == EXIT_REFUSED
+        assert f"anchors.0.ca_file: {path}: {problem}" in made.worker_log
 
 
 async def test_without_any_anchor_s_answer_it_is_not_ready_but_one_of_two_is_enough() -> None:

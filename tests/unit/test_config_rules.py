@@ -157,3 +157,16 @@ def test_no_perspective_goes_out_by_the_primarys_address(tmp_path: Path) -> None
     assert problems(Settings.model_validate(written)) == [
         "perspectives.0.egress_addresses: 192.0.2.10 is the primary's"
     ]
+
+
+def test_an_anchor_s_authorities_need_https_and_are_the_same_for_the_same_url(tmp_path: Path) -> None:
+    written = document(tmp_path)
+    ours, theirs = {"ca_file": "/etc/mpic/ours.pem"}, {"ca_file": "/etc/mpic/theirs.pem"}
+    written["anchors"] = [{"url": "https://a.example/"} | ours, {"url": "http://b.example/"}]
+    assert problems(Settings.model_validate(written)) == []
+    written["anchors"] = [{"url": "http://a.example/"} | ours]
+    (found,) = problems(Settings.model_validate(written))
+    assert found.startswith("anchors.0.ca_file: only with an https:// url")
+    written["anchors"] = [{"url": "https://a.example/"} | ours, {"url": "https://a.example/"} | theirs]
+    (found,) = problems(Settings.model_validate(written))
+    assert found.startswith("anchors.1.ca_file: differs")

@@ -66,6 +66,11 @@ def inventory_warnings(egresses: Sequence[Host], appliances: Sequence[Host]) -> 
     found = [warning for host in (*egresses, *appliances) for _, warning in _countries(host) if warning]
     echoes = {host["inventory_hostname"] for host in egresses if _echoes(host)}
     for host in appliances:
+        found += [
+            f"{host['inventory_hostname']}: appliance_anchors: {url} proves nothing, since its answer can be forged; use https://"
+            for url in host.get("appliance_anchors", ())
+            if not str(url).startswith("https://")
+        ]
         named = len(host.get("appliance_place_anchors", ()))
         codes = [host["appliance_code"], *(egress["inventory_hostname"] for egress in egresses)]
         anchors = {code: len(echoes - {code}) + named for code in codes}

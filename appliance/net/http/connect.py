@@ -1,4 +1,4 @@
-"""Connections to pinned addresses: TCP, and TLS that verifies nothing but records the certificate."""
+"""Connections to pinned addresses: TCP; TLS that only records the certificate, for checks; TLS that verifies it, for proofs."""
 
 from __future__ import annotations
 
@@ -41,15 +41,41 @@ def client_context(alpn: str | None = None) -> ssl.SSLContext:
     No verification: RFC 8555 section 8.3 leaves redirect targets unverified, and a check is what comes before a
     certificate. TLS 1.2 or newer; no renegotiation; no session is kept.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = _hardened()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    if alpn is not None:
+        context.set_alpn_protocols([alpn])
+    return context
+
+
+def verifying_context(authorities: str | None) -> ssl.SSLContext:
+    """Return a context that verifies the chain, the dates and the host name or IP address (RFC 9525).
+
+    `authorities`: PEM certificates, the only ones that may vouch for the server. None: the system's roots. The server name
+    must be given to `start_tls`, also if it is an address. Raises `ssl.SSLError` if `authorities` holds no certificate.
+    """
+    context = _hardened()
+    context.hostname_checks_common_name = False
+    if authorities is None:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    else:
+        context.load_verify_locations(cadata=authorities)
+    return context
+
+
+def certificate_problem(error: BaseException) -> str | None:
+    """Return why the server's certificate does not verify, if that is why `start_tls` failed with `error`."""
+    cause = error.__cause__
+    return cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else None
+
+
+def _hardened() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION
     # A hostile server chooses the group of a finite-field exchange, and with it how much CPU the handshake takes.
     context.set_ciphers("DEFAULT:!kDHE:!aNULL")
-    if alpn is not None:
-        context.set_alpn_protocols([alpn])
     return context
 
 

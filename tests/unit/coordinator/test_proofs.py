@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def key(number: int) -> str:
 
 def configured(directory: Path, anchors: int = 3) -> Settings:
     told: dict[str, Any] = document(directory)
-    told["anchors"] = [{"url": "http://anchor.example/"}]
+    told["anchors"] = [{"url": "https://anchor.example/"}]
     told["place_anchors"] = [
         {"name": f"a{n}", "place": PLACE, "address": f"192.0.2.{n + 1}", "public_key": key(n)} for n in range(anchors)
     ]
@@ -63,7 +63,9 @@ def honest(code: str, **changes: Any) -> WorkerStatus:
     trips = tuple(RoundTrip(f"a{n}", 900_000, 15) for n in range(3))
     number = next((index for index, site in enumerate(FLEET.remotes) if site.code == code), -1)
     own = "192.0.2.10" if number < 0 else f"198.51.100.{number + 1}"
-    status = WorkerStatus(code, True, (), (own,), AT, 1000, 7, measured=Measured(AT, 5, 0, trips))
+    status = WorkerStatus(
+        code, True, (), (own,), AT, 1000, 7, measured=Measured(AT, 5, 0, trips), authenticated_addresses=(own,)
+    )
     return msgspec.structs.replace(status, **changes)
 
 
@@ -185,6 +187,39 @@ async def test_what_was_measured_long_ago_does_not_count(tmp_path: Path) -> None
     on = Stage(tmp_path)
     on.now = NOW + timedelta(hours=2)
     assert on.results("ams")[ProofKind.PLACE] is Result.MISSING
+
+
+async def test_sightings_that_can_be_forged_prove_no_exit(tmp_path: Path) -> None:
+    on = Stage(tmp_path)
+    on.said.workers["ams"] = honest("ams", authenticated_addresses=())
+    assert on.results("ams")[ProofKind.EXIT_ADDRESS] is Result.MISSING
+    withheld = on.proofs.standings()["ams"].withheld or ""
+    assert "no anchor whose certificate verifies has seen its address over IPv4" in withheld
+
+
+async def test_http_anchors_prove_nothing_and_contradict(tmp_path: Path) -> None:
+    settings = Settings.model_validate(document(tmp_path) | {"anchors": [{"url": "http://anchor.example/"}]})
+    on = Stage(tmp_path)
+    on.proofs = Proofs(settings, FLEET, on.said, on.memory.submit, actor_of(), lambda: on.now)
+    assert on.results("ams")[ProofKind.EXIT_ADDRESS] is Result.NOT_CONFIGURED
+    assert on.proofs.standings()["ams"].withheld is None
+    on.said.workers["ams"] = honest("ams", egress_addresses=("203.0.113.9",))
+    assert on.results("ams")[ProofKind.EXIT_ADDRESS] is Result.FAILED
+    assert on.proofs.standings()["ams"].withheld is not None
+
+
+async def test_an_attestation_counts_for_398_days(tmp_path: Path) -> None:
+    told = document(tmp_path)
+    told["perspectives"][0]["attested_on"] = "2026-11-20"
+    on = Stage(tmp_path)
+    settings = Settings.model_validate(told)
+    on.proofs = Proofs(settings, FLEET, on.said, on.memory.submit, actor_of(), lambda: on.now)
+    code = told["perspectives"][0]["code"]
+    assert on.results(code)[ProofKind.ATTESTATION] is Result.VALID
+    running = asyncio.create_task(on.proofs.run())
+    on.now = datetime(2027, 12, 24, tzinfo=UTC)
+    await eventually(lambda: on.results(code)[ProofKind.ATTESTATION] is Result.EXPIRED, "the attestation is too old")
+    running.cancel()
 
 
 def test_routing_data_has_an_age(tmp_path: Path) -> None:

@@ -34,6 +34,9 @@ class Seen:
     def addresses(self) -> tuple[str, ...]:
         return ("198.18.0.1",)
 
+    def authenticated_addresses(self) -> tuple[str, ...]:
+        return ()
+
     def seen_at(self) -> str | None:
         return None
 
