@@ -8,6 +8,7 @@ from appliance.checks.context import CheckContext
 from appliance.model.check import AnyCheck, CheckRequest
 from appliance.model.identifier import Identifier, IdentifierType
 from appliance.model.observation import CheckError
+from appliance.net.dns.authoritative import AsksServers, ServersClient
 from appliance.policy.delegation import DelegationRules
 from tests.unit.net.web import FakeResolver, Loopback, alpn_client, client
 
@@ -24,6 +25,8 @@ def context(
     forgets: bool = True,
     resolver: FakeResolver | None = None,
     versions: frozenset[int] = frozenset({4, 6}),
+    servers: AsksServers | None = None,
+    silence_s: float = 5.0,
 ) -> CheckContext:
     resolver = resolver or FakeResolver(table or {})
     connector = connector or Loopback({})
@@ -40,6 +43,8 @@ def context(
         lambda: doubts,
         forget,
         versions,
+        servers or ServersClient(),
+        silence_s,
         now=lambda: NOW,
         egress_addresses=lambda: ("198.18.9.9",),
     )
