@@ -27,10 +27,11 @@ MAX_STEPS: Final = 8
 MAX_LABELS: Final = 8
 # Servers and addresses of a zone on the way that are asked where to go on.
 _ASKED_FOR_THE_WAY: Final = 4
-# Seconds: for a CNAME; for all zones above the name; for what else is looked up; for a referral, and after the first.
+# Seconds: for a CNAME; for all zones above the name; for addresses, and for more of them; for a referral, and for more.
 _CNAME_S: Final = 0.8
 _ZONES_S: Final = 0.6
 _ADDRESSES_S: Final = 1.0
+_MORE_ADDRESSES_S: Final = 0.4
 _REFERRAL_S: Final = 1.0
 _MORE_REFERRALS_S: Final = 0.2
 _NS: Final = TYPES["NS"]
@@ -86,8 +87,7 @@ async def find_servers(name: str, context: CheckContext, trace: Trace) -> ZoneSe
     start = known[sorted(known, key=_depth)[-2 if len(known) > 1 else -1]]
     here = start
     for _ in range(MAX_STEPS):
-        addresses, _ = await _addresses(here, context, trace, at_most=_ASKED_FOR_THE_WAY)
-        below = await _referral(here.zone, name, addresses[:_ASKED_FOR_THE_WAY], context)
+        below = await _referral(here.zone, name, await _some_of(here, context, trace), context)
         if below is None:
             return await _all_of(here, context, trace)
         if below.zone in known:
@@ -176,11 +176,18 @@ def _delegation(response: Response) -> _Delegation:
 
 async def _all_of(delegation: _Delegation, context: CheckContext, trace: Trace) -> ZoneServers:
     """Every address of every server. Raises `NotShown` where there is one that is not known, or must not be contacted."""
-    if len(delegation.servers) > MAX_SERVERS:
-        raise NotShown("caa.too-many-servers", f"{delegation.zone} has {len(delegation.servers)}")
-    addresses, without = await _addresses(delegation, context, trace, at_most=MAX_SERVERS)
-    if without:
-        raise NotShown("caa.server-without-address", without[0])
+    servers = sorted(delegation.servers)
+    if len(servers) > MAX_SERVERS:
+        raise NotShown("caa.too-many-servers", f"{delegation.zone} has {len(servers)}")
+    # Beside the parent's glue, what the zone itself says of its servers counts where it is known within a moment.
+    limit_s = _MORE_ADDRESSES_S if delegation.glue.keys() >= delegation.servers else _ADDRESSES_S
+    found, complete = await _look_up(servers, context, trace, limit_s)
+    for server, own in delegation.glue.items():
+        found[server] |= own
+    for server in servers:
+        if not found[server] or (server not in complete and server not in delegation.glue):
+            raise NotShown("caa.server-without-address", server)
+    addresses = sorted({address for own in found.values() for address in own})
     if len(addresses) > MAX_ADDRESSES:
         raise NotShown("caa.too-many-servers", f"{delegation.zone} has {len(addresses)} addresses of them")
     for address in addresses:
@@ -190,29 +197,33 @@ async def _all_of(delegation: _Delegation, context: CheckContext, trace: Trace) 
     return ZoneServers(delegation.zone, tuple(addresses))
 
 
-async def _addresses(
-    delegation: _Delegation, context: CheckContext, trace: Trace, *, at_most: int
-) -> tuple[list[str], list[str]]:
-    """Addresses of so many servers, those on the way only where they may be contacted; and the servers without a known one."""
-    servers = sorted(delegation.servers)[:at_most]
+async def _some_of(delegation: _Delegation, context: CheckContext, trace: Trace) -> list[str]:
+    """Addresses of some servers, to be asked where the way goes on; none that must not be contacted."""
+    servers = sorted(delegation.servers)[:_ASKED_FOR_THE_WAY]
     unknown = [server for server in servers if server not in delegation.glue]
-    found = {server: set(delegation.glue.get(server, ())) for server in servers}
-    incomplete: set[str] = set()
-    asked = [(server, rdtype) for server in unknown for rdtype in ("AAAA", "A")]
-    if asked:
-        looks = [trace.query(context.resolver, server, rdtype, needed=False) for server, rdtype in asked]
-        async with tasks_of(looks) as tasks:
-            await asyncio.wait(tasks, timeout=_ADDRESSES_S)
-            for (server, rdtype), task in zip(asked, tasks, strict=True):
-                reply = task.result() if task.done() else None
-                if reply is None or reply.lookup.error is not None:
-                    incomplete.add(server)
-                else:
-                    found[server] |= {presentation(TYPES[rdtype], rdata) for rdata in reply.rrset}
-    addresses = sorted({address for some in found.values() for address in some})
-    if at_most == _ASKED_FOR_THE_WAY:
-        addresses = [address for address in addresses if context.servers.refused(address) is None]
-    return addresses, sorted(incomplete | {server for server, some in found.items() if not some})
+    found, _ = await _look_up(unknown, context, trace, _ADDRESSES_S)
+    addresses = {address for own in (*found.values(), *delegation.glue.values()) for address in own}
+    return [address for address in sorted(addresses) if context.servers.refused(address) is None][:_ASKED_FOR_THE_WAY]
+
+
+async def _look_up(
+    servers: Sequence[str], context: CheckContext, trace: Trace, limit_s: float
+) -> tuple[dict[str, set[str]], set[str]]:
+    """The addresses of these by the resolver, and those of which both AAAA and A were answered."""
+    found: dict[str, set[str]] = {server: set() for server in servers}
+    complete = set(servers)
+    asked = [(server, rdtype) for server in servers for rdtype in ("AAAA", "A")]
+    looks = [trace.query(context.resolver, server, rdtype, needed=False) for server, rdtype in asked]
+    async with tasks_of(looks) as tasks:
+        if tasks:
+            await asyncio.wait(tasks, timeout=limit_s)
+        for (server, rdtype), task in zip(asked, tasks, strict=True):
+            reply = task.result() if task.done() else None
+            if reply is None or reply.lookup.error is not None:
+                complete.discard(server)
+            else:
+                found[server] |= {presentation(TYPES[rdtype], rdata) for rdata in reply.rrset}
+    return found, complete
 
 
 def _leads(zone: str, below: str, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Permission by look-up failure as the name servers see it: both rounds, from every perspective; and none where one answers late."""
+"""Permission by look-up failure as the name servers see it: two rounds from every perspective; none where one answers late."""
 
 from __future__ import annotations
 
