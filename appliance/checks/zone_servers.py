@@ -84,13 +84,17 @@ async def find_servers(name: str, context: CheckContext, trace: Trace) -> ZoneSe
     """The zone that `name` is in as those above it tell, and what the zone says itself. Raises `NotShown`."""
     known = await _zones_above(name, context, trace)
     # Where the zone's own servers tell who they are, its parent is asked all the same: both sets have to fail.
-    start = known[sorted(known, key=_depth)[-2 if len(known) > 1 else -1]]
-    here = start
+    by_depth = [known[zone] for zone in sorted(known, key=_depth)]
+    nearest = by_depth[-1]
+    here = by_depth[-2] if len(by_depth) > 1 else nearest
     for _ in range(MAX_STEPS):
         below = await _referral(here.zone, name, await _some_of(here, context, trace), context)
-        if below is None:
+        if below is None and _depth(here.zone) >= _depth(nearest.zone):
             return await _all_of(here, context, trace)
-        if below.zone in known:
+        if below is None:
+            # Those above do not refer, as where they serve the zone below as well: then they have to fail with its own.
+            below = _Delegation(nearest.zone, nearest.servers | here.servers, here.glue)
+        elif below.zone in known:
             below.servers |= known[below.zone].servers
         here = below
     raise NotShown("caa.walk-too-long", f"more than {MAX_STEPS}")

@@ -77,7 +77,7 @@ class FakeServers:
 
     def __init__(self, script: Script, delegation: Said | None = None) -> None:
         self.script = script
-        self.delegation = delegation or referral("n.example", {"ns.n.example": [CHILD_4]})
+        self.parent: Said | None = delegation or referral("n.example", {"ns.n.example": [CHILD_4]})
         self.asked: list[tuple[str, str, str, bool]] = []
         self.questions: list[FakeQuestion] = []
 
@@ -87,8 +87,7 @@ class FakeServers:
     def ask(self, address: str, name: str, rdtype: str, *, edns: bool) -> FakeQuestion:
         assert refused(address) is None
         self.asked.append((address, name, rdtype, edns))
-        parent = address == PARENT
-        question = FakeQuestion(self.delegation if parent else self.script(address, name, rdtype, edns))
+        question = FakeQuestion(self.parent if address == PARENT else self.script(address, name, rdtype, edns))
         self.questions.append(question)
         return question
 

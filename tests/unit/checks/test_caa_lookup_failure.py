@@ -29,6 +29,7 @@ from appliance.policy.delegation import DelegationRules
 from tests.unit.checks.help import Table, context, name, request
 from tests.unit.checks.servers import (
     CHILD_4,
+    PARENT,
     TREE,
     FakeServers,
     Script,
@@ -257,6 +258,16 @@ async def test_servers_that_are_not_all_asked_show_nothing(servers: dict[str, li
     fake = FakeServers(failing(error()), referral("n.example", servers))
     refused_for(await checked(shown(servers=fake)), cause)
     assert not [one for one in fake.asked if one[2] == "CAA"]
+
+
+@pytest.mark.parametrize("parent", [error(), answer("example"), None])
+async def test_a_parent_that_does_not_refer_fails_together_with_the_zone(parent: Said | None) -> None:
+    """What the zone itself says of its servers is not forgotten where those of its parent do not lead there."""
+    table = INSECURE | {("n.example", "NS"): ["ns.n.example."], ("ns.n.example", "A"): [CHILD_4]}
+    servers = FakeServers(lambda *of: answer() if of[2] == "CAA" else error())
+    servers.parent = parent
+    refused_for(await checked(shown(table, servers=servers)), "caa.zone-answers")
+    assert {one[0] for one in servers.asked if one[2] == "CAA"} == {PARENT, CHILD_4}
 
 
 async def test_more_delegations_than_are_followed_refuse() -> None:
