@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Final
+import msgspec
 
-from appliance.checks.climb import STEP, ClimbFailed, climb
+from appliance.checks.climb import STEP, climb
 from appliance.checks.context import CheckContext
+from appliance.checks.failing_climb import Climbed, climb_over_failures
 from appliance.checks.found import Found
-from appliance.checks.lookup_failure import FailedTwice, examine
 from appliance.model.check import CaaCheck
 from appliance.model.identifier import Identifier
-from appliance.model.observation import CaaFinding, CheckError
+from appliance.model.observation import CaaFinding, CheckError, LookupFailure
 from appliance.net.trace import StepFailed, Trace
 from appliance.policy.caa import CaaQuestion, evaluate
-
-_Relevant = tuple[tuple[bytes, ...], str | None]
-# So that a name whose servers are silent leaves time for the retry and for the proofs.
-_SHARE_OF_DEADLINE: Final = 0.3
+from appliance.policy.lookup_failure import cause_of
 
 
 async def check(identifier: Identifier, parameters: CaaCheck, context: CheckContext, trace: Trace) -> Found:
-    """The relevant RRset permits issuance by one of the issuer domains; the finding says why, or why not."""
-    if not parameters.allow_lookup_failure:
-        rrset, found_at = await climb(identifier.value, context, trace)
+    """The relevant RRset permits issuance by one of the issuer domains; the finding says why, or why not.
+
+    Where a look-up failed and that may be permission, the labels above the name that failed count all the same: what the
+    nearest of them says holds, since a name without records of its own would be held to it too. The BRs do not ask for
+    that; but else whoever can break a child zone would lift what its parent forbids.
+    """
+    if parameters.allow_lookup_failure:
+        climbed = await climb_over_failures(identifier.value, context, trace)
     else:
-        try:
-            rrset, found_at = await _climb_with_retry(identifier.value, context, trace)
-        except FailedTwice as failed:
-            return await _decide_failure(failed, context, trace)
+        climbed = Climbed(*await climb(identifier.value, context, trace))
+    refused = next((one for one in climbed.failures if not one.permits), None)
+    if refused is not None:
+        raise _refuse(refused, climbed, trace)
     question = CaaQuestion(
         parameters.certificate_type,
         identifier.wildcard,
@@ -37,40 +38,27 @@ async def check(identifier: Identifier, parameters: CaaCheck, context: CheckCont
         parameters.validation_method,
         parameters.parameters_to_caller,
     )
-    finding = trace.caa = evaluate(rrset, found_at, question)
+    finding = trace.caa = _with(evaluate(climbed.rrset, climbed.found_at, question), climbed.failures)
     trace.seen += finding.rrset
     error = None if finding.permitted else CheckError("caa.forbidden", finding.reason, STEP)
     return Found(finding.permitted, error)
 
 
-async def _climb_with_retry(name: str, context: CheckContext, trace: Trace) -> _Relevant:
-    """As `climb`, with each failed look-up asked once more. Raises `FailedTwice`."""
-    retried = None
-    anew = False
-    while True:
-        try:
-            return await _climb_in_time(name, context, trace)
-        except ClimbFailed as failed:
-            if failed.name == retried:
-                raise FailedTwice(failed, anew=anew) from failed
-            name = retried = failed.name
-            anew = await context.forget(name)
+def _with(finding: CaaFinding, failures: tuple[LookupFailure, ...]) -> CaaFinding:
+    """The finding with what failed on the way to it, if anything did."""
+    if not failures:
+        return finding
+    told = "; ".join(f"the CAA look-up at {one.name} failed; {one.reason}" for one in failures)
+    reason = f"{told} (BR 3.2.2.8); above that: {finding.reason}"
+    return msgspec.structs.replace(finding, reason=reason, lookup_failure=failures[0], further_failures=failures[1:])
 
 
-async def _climb_in_time(name: str, context: CheckContext, trace: Trace) -> _Relevant:
-    limit_s = trace.deadline_s * _SHARE_OF_DEADLINE
-    try:
-        async with asyncio.timeout(limit_s):
-            return await climb(name, context, trace)
-    except TimeoutError:
-        stuck = trace.lookups[-1].name
-        raise ClimbFailed(stuck, StepFailed("dns.timeout", f"{stuck} CAA: no answer", STEP)) from None
-
-
-async def _decide_failure(failed: FailedTwice, context: CheckContext, trace: Trace) -> Found:
-    failure = await examine(failed, context, trace)
-    reason = f"the CAA look-up at {failed.name} failed; {failure.reason} (BR 3.2.2.8)"
-    trace.caa = CaaFinding(failure.permits, None, (), reason, lookup_failure=failure)
-    if not failure.permits:
-        raise StepFailed(failed.error.code, f"{failed.error.message}; {failure.reason}", STEP, failed.error.fault)
-    return Found(True)
+def _refuse(refused: LookupFailure, climbed: Climbed, trace: Trace) -> StepFailed:
+    """The failure as the check's own error. `climbed.error`: what the resolver said, where that is never permission."""
+    others = tuple([one for one in climbed.failures if one is not refused])
+    reason = f"the CAA look-up at {refused.name} failed; {refused.reason} (BR 3.2.2.8)"
+    trace.caa = CaaFinding(False, None, (), reason, lookup_failure=refused, further_failures=others)
+    error = climbed.error
+    if error is not None and error.code == refused.cause:
+        return StepFailed(error.code, f"{error.message}; {refused.reason}", STEP, error.fault)
+    return StepFailed(refused.cause, reason, STEP, cause_of(refused.cause).fault)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from appliance.config.schema import Settings
 from appliance.net.alpn import ACME_TLS_1, AlpnClient
+from appliance.net.dns.authoritative import AsksServers, ServersClient
 from appliance.net.dns.resolver import Asks, AsksDelegation, Resolver
 from appliance.net.http.client import HttpClient, HttpLimits
 from appliance.net.http.connect import TcpConnector, client_context
@@ -44,9 +45,11 @@ class CheckContext:
 
     `perspective`: the code that every observation carries. `egress_addresses`: called once per observation. `doubts`:
     why the perspective's own proofs (path, exit) do not hold at the moment, empty where they do. `forget`: makes the
-    resolver drop what it has cached of CAA at a name, so that a retry is one; False where it could not be made to.
+    resolver drop what it has cached of CAA at a name, so that it asks anew; False where it could not be made to.
     `exceptions`: what may be validated although reserved.
-    `versions`: the IP versions by which the perspective reaches the Internet; empty: not known.
+    `versions`: the IP versions by which the perspective reaches the Internet; empty: not known. `servers`: asks name servers
+    directly where a look-up failed; `silence_s`: how long one must be silent until that is a failure, in seconds: as long as
+    the resolver is waited for.
     """
 
     perspective: str
@@ -58,6 +61,8 @@ class CheckContext:
     forget: Callable[[str], Awaitable[bool]] = _forgets_nothing
     versions: frozenset[int] = frozenset()
     exceptions: Exceptions = NONE
+    servers: AsksServers = field(default_factory=ServersClient)
+    silence_s: float = 5.0
     now: Callable[[], datetime] = _utc_now
     egress_addresses: Callable[[], tuple[str, ...]] = _none_seen
 
@@ -96,5 +101,7 @@ async def open_context(
         forget,
         versions,
         Exceptions.of(settings.targets),
+        ServersClient(exceptions),
+        settings.limits.dns_query_s,
         egress_addresses=egress_addresses,
     )

@@ -9,10 +9,11 @@ import msgspec
 
 from appliance.evidence.record import Arrival, Attempt, DecisionRecord, EventRecord
 from appliance.model.decision import Verdict
-from appliance.model.observation import Outcome
+from appliance.model.observation import CaaFinding, Outcome
 from appliance.policy.br_table import BR_VERSION
 from appliance.policy.fleet import Fleet
-from appliance.policy.quorum import judge
+from appliance.policy.lookup_failure import Permits, cause_of, judge
+from appliance.policy.quorum import judge as judge_quorum
 
 
 def disagreements(record: DecisionRecord, fleet: Fleet) -> Iterator[str]:
@@ -64,7 +65,7 @@ def counts(attempt: Attempt) -> bool:
 
 def _again(record: DecisionRecord, fleet: Fleet) -> Verdict:
     statement = record.caller_statement
-    return judge(
+    return judge_quorum(
         fleet,
         date.fromisoformat(record.verdict.policy_date),
         primary_passed=counts(record.primary) if record.primary else statement is not None and statement.passed,
@@ -79,6 +80,20 @@ def _contradictions(attempt: Attempt) -> Iterator[str]:
         yield f"{attempt.perspective}: the observation is that of {observation.perspective}"
     if observation.corroborates != (observation.outcome is Outcome.MATCH):
         yield f"{attempt.perspective}: corroborates is {observation.corroborates} with outcome {observation.outcome.value}"
+    if observation.outcome is Outcome.MATCH and observation.caa is not None:
+        yield from _failures_that_do_not_permit(attempt.perspective, observation.caa)
+
+
+def _failures_that_do_not_permit(perspective: str, finding: CaaFinding) -> Iterator[str]:
+    """Of look-ups that failed, and were permission all the same; by what their servers said, where that is recorded."""
+    failures = finding.further_failures
+    if finding.lookup_failure is not None:
+        failures = (finding.lookup_failure, *failures)
+    for failure in failures:
+        addresses = {one.address for one in failure.servers}
+        shown = not failure.cause or cause_of(judge(failure.servers, addresses, 0)).permits is Permits.YES
+        if not failure.permits or not shown:
+            yield f"{perspective}: the look-up at {failure.name} failed in a way that does not permit"
 
 
 def _text(value: object) -> str:

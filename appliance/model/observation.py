@@ -116,12 +116,44 @@ class CertificateSeen(msgspec.Struct, frozen=True):
     self_signed: bool
 
 
+class ServerSaid(StrEnum):
+    """What an authoritative server made of one question that the worker asked it itself. `ANSWER`: NOERROR or NXDOMAIN.
+    `REFERRAL`: to other servers. `ERROR`: SERVFAIL, REFUSED, NOTIMP or FORMERR. `CLOSED`: it refused the connection, over UDP
+    and TCP. `SILENT`: nothing came. `UNREACHABLE`: the question did not get there, or the answer not back, for another
+    reason. `ODD`: all else, such as a malformed answer, another id or another RCODE."""
+
+    ANSWER = "answer"
+    REFERRAL = "referral"
+    ERROR = "error"
+    CLOSED = "closed"
+    SILENT = "silent"
+    UNREACHABLE = "unreachable"
+    ODD = "odd"
+
+
+class ServerAsked(msgspec.Struct, frozen=True):
+    """One question without recursion to one name server's address. `round`: 1 or 2. `type`: CAA at the name whose look-up
+    failed, or SOA of its zone. `rcode`: of an error. `sent_us`: microseconds from the check's begin; `elapsed_us`: from there
+    to what came, or for how long nothing did."""
+
+    round: int
+    address: str
+    type: str
+    said: ServerSaid
+    rcode: str = ""
+    sent_us: int = 0
+    elapsed_us: int = 0
+
+
 class LookupFailure(msgspec.Struct, frozen=True):
     """The three conditions under which a failed CAA look-up may be permission (BR 3.2.2.8); all must hold.
 
-    `name`: whose look-up failed. `retried`: it failed again. `insecure_zone_cut`: where the resolver authenticated that
-    there is no DS record, None where that could not be shown. `outside`: the perspective's own proofs held, and a control
-    look-up through the same resolver was answered meanwhile. `reason`: what was missing, or that nothing was.
+    `name`: whose look-up failed. `retried`: it failed again, where the worker asked the zone's own servers twice.
+    `insecure_zone_cut`: where the resolver authenticated that there is no DS record, None where that could not be shown.
+    `outside`: the failure is shown to be the target's: the servers themselves fail, the perspective's own proofs held, and a
+    control look-up through the same resolver was answered meanwhile. `reason`: what was missing, or that nothing was.
+    `cause`: which row of the table of causes it was. `chain`: the CNAMEs' targets from `name` on; the last is the name that
+    was asked of the servers. `zone`: theirs. `servers`: what each was asked, when, and what came; empty in older records.
     """
 
     name: str
@@ -129,6 +161,10 @@ class LookupFailure(msgspec.Struct, frozen=True):
     insecure_zone_cut: str | None
     outside: bool
     reason: str
+    cause: str = ""
+    chain: tuple[str, ...] = ()
+    zone: str | None = None
+    servers: tuple[ServerAsked, ...] = ()
 
     @property
     def permits(self) -> bool:
@@ -141,7 +177,8 @@ class CaaFinding(msgspec.Struct, frozen=True):
 
     `rrset` are the records that decided, in presentation form; `reason` says in words why issuance is permitted or not.
     `parameters`: RFC 8657 parameters of the matching property, for a CA that decides them itself. `lookup_failure`: where
-    a look-up failed and permission by failure was asked for, whether it may be.
+    a look-up failed and permission by failure was asked for, whether it may be; `further_failures`: the same of labels above
+    that one, each of which has to hold too.
     """
 
     permitted: bool
@@ -150,6 +187,7 @@ class CaaFinding(msgspec.Struct, frozen=True):
     reason: str
     parameters: tuple[tuple[str, str], ...] = ()
     lookup_failure: LookupFailure | None = None
+    further_failures: tuple[LookupFailure, ...] = ()
 
 
 class Observation(msgspec.Struct, frozen=True):

@@ -240,12 +240,33 @@ _CAA: Final = (
         caa(),
         "target:dns.timeout",
     ),
-    Row(
-        "permission by failure: Insecure, retried, outside",
-        "BR 3.2.2.8",
-        "x.glue.check.test",
-        caa(allow_lookup_failure=True),
-        PASS,
+    *(
+        Row(rule, "BR 3.2.2.8", target, caa(allow_lookup_failure=True), expected)
+        for rule, target, expected in (
+            ("our own refusal to ask is no failure", "x.glue.check.test", "target:caa.server-special-purpose"),
+            ("nor where one server alone is refused", "x.half-private.check.test", "target:caa.server-special-purpose"),
+            ("nor a private address", "x.private-ns.check.test", "target:caa.server-special-purpose"),
+            ("nor our limit of a chain", "13.cname-long.hostile.check.test", "target:caa.chain-too-long"),
+            ("nor that of the resolver", "15.cname-long.hostile.check.test", "target:caa.chain-too-long"),
+            ("nor a longer one", "19.cname-long.hostile.check.test", "target:caa.chain-too-long"),
+            ("nor a loop", "a.cname-loop.hostile.check.test", "target:caa.chain-loop"),
+            ("an answer without EDNS is one", "x.no-edns.hostile.check.test", "target:caa.zone-answers"),
+            ("servers that are all silent show nothing", "x.silent.hostile.check.test", "target:caa.server-silent"),
+            ("nor does one beside one that fails", "x.half-silent.check.test", "target:caa.server-silent"),
+            ("an answer with another id is no failure", "x.wrong-id.hostile.check.test", "target:caa.server-odd"),
+            ("nor a malformed one", "x.garbage.hostile.check.test", "target:caa.server-odd"),
+            ("nor those of a signed zone behind a CNAME", "todark.check.test", "target:caa.server-silent"),
+            ("the end of the chain has to be Insecure too", "tobroken.check.test", "target:caa.not-insecure"),
+            ("the parent of a child that fails forbids", "x.child.closed-parent.check.test", _no("caa")),
+            ("the parent of a child that fails permits", "x.child.open-parent.check.test", PASS),
+            ("SERVFAIL of every server", "x.servfail.hostile.check.test", PASS),
+            ("REFUSED of every server", "x.refused.hostile.check.test", PASS),
+            ("NOTIMP of every server", "x.notimp.hostile.check.test", PASS),
+            ("FORMERR of every server", "x.formerr.hostile.check.test", PASS),
+            ("every server refuses the connection", "x.closed.hostile.check.test", PASS),
+            ("every server answers SOA and drops CAA", "x.no-caa.hostile.check.test", PASS),
+            ("a CNAME into a zone that fails", "tofailing.check.test", PASS),
+        )
     ),
 )
 

@@ -15,11 +15,14 @@ DNS: Final = host(6, 53)
 SERVERS: Final[dict[str, Address]] = {
     kind: host(6, 54 + index)
     for index, kind in enumerate(
-        ("silent", "mute", "dead", "garbage", "wrong-id", "tcp-stall", "tcp-close", "truncated", "refused")
+        (
+            "silent", "mute", "dead", "garbage", "wrong-id", "tcp-stall", "tcp-close", "truncated", "refused", "servfail",
+            "notimp", "formerr", "no-caa", "late-caa", "no-edns", "closed",
+        )
     )
-}
+}  # fmt: skip
 """Zones below `ZONE` with a name server of their own, which does as their first label says to every question: what
-resolvers learn of one that is bad must not be held against the others."""
+resolvers learn of one that is bad must not be held against the others. At "closed" nobody listens."""
 WEB: Final = host(6, 10)
 """Every name of the zone that has no other address; behaves as the request's Host says."""
 

@@ -18,11 +18,14 @@ from tests.hostile.addresses import DNS, SERVERS, SPECIAL, TLS, WEB, ZONE, kind_
 from tests.lab.model import Address
 
 _ORIGIN: Final = dns.name.from_text(ZONE)
+_OF_CAA: Final = ("no-caa", "late-caa", "no-edns")
 _SILENT: Final = ("silent", "mute", "dead")
 _QR: Final = 0x8000
 _AA: Final = 0x0400
 _TC: Final = 0x0200
-_REFUSED: Final = 5
+_RCODES: Final = {"formerr": 1, "servfail": 2, "notimp": 4, "refused": 5}
+LATE_S: Final = 2.8
+FORBIDS: Final = '0 issue ";"'
 _CAA_VALUES: Final = (
     "a" * 60, "ca.example;" + "a" * 49, "ca.example; " + "a=" * 24, " " * 60, ";" * 60, "ca.example; a=" + "%" * 46,
 )  # fmt: skip
@@ -34,6 +37,7 @@ _LONG: Final[dict[tuple[str, str], list[bytes]]] = {
 }
 """RDATA by kind of name and type of record, of what dnspython would be slow to make."""
 _SHORT: Final[dict[tuple[str, str], list[str]]] = {
+    ("cname-long", "CAA"): [FORBIDS],
     ("forged", "TXT"): ['"x"'],
     ("caa-values", "CAA"): [f'0 issue "{value}"' for value in _CAA_VALUES],
 }
@@ -52,6 +56,8 @@ def _alias(name: dns.name.Name, kind: str) -> str | None:
         return "s-loopback"
     if kind == "cname-loop":
         return f"{'b' if first == b'a' else 'a'}.cname-loop"
+    if kind == "cname-long" and first.isdigit() and int(first):
+        return f"{int(first) - 1}.cname-long"
     if kind == "cname-endless":
         return f"{(int(first) if first.isdigit() else 0) + 1}.cname-endless"
     return None
@@ -77,7 +83,51 @@ class BadServer:
             return wire[:2] + b"\xff" * 200
         if self._kind == "wrong-id":
             return _bare(bytes([wire[0], wire[1] ^ 0xFF]) + wire[2:], _QR | _AA)
-        return _bare(wire, _QR | _REFUSED if self._kind == "refused" else _QR | _AA | _TC)
+        return _bare(wire, _QR | _RCODES[self._kind] if self._kind in _RCODES else _QR | _AA | _TC)
+
+
+class CaaServer:
+    """Serves a zone of its own as anybody does, but for CAA: "no-caa" drops the question; "late-caa" forbids, after
+    `LATE_S`; "no-edns" forbids, and is silent where EDNS is used, as some that stand before old servers are."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._zone = dns.name.from_text(f"{kind}.{ZONE}")
+
+    def delay_s(self, wire: bytes) -> float:
+        """How long the answer takes."""
+        query = _query(wire)
+        asked = None if query is None else query.question[0].rdtype
+        return LATE_S if self._kind == "late-caa" and asked == dns.rdatatype.CAA else 0.0
+
+    def answer(self, wire: bytes, asker: str, *, tcp: bool) -> bytes | None:  # noqa: ARG002 -- as `NameServer.answer`
+        """The answer to one query; None for silence."""
+        query = _query(wire)
+        if query is None:
+            return None
+        question = query.question[0]
+        if question.rdtype == dns.rdatatype.CAA and (
+            self._kind == "no-caa" or (self._kind == "no-edns" and query.edns >= 0)
+        ):
+            return None
+        response = dns.message.make_response(query)
+        response.flags |= dns.flags.AA
+        server = dns.name.from_text("ns", self._zone)
+        own = SERVERS[self._kind]
+        soa = f"{server.to_text()} hostmaster.lab. 1 3600 600 86400 0"
+        records = {
+            (self._zone, dns.rdatatype.NS): server.to_text(),
+            (self._zone, dns.rdatatype.SOA): soa,
+            (server, dns.rdatatype.A): str(own.v4),
+            (server, dns.rdatatype.AAAA): str(own.v6),
+        }
+        data = FORBIDS if question.rdtype == dns.rdatatype.CAA else records.get((question.name, question.rdtype))
+        if data is not None:
+            rdtype = dns.rdatatype.to_text(question.rdtype)
+            response.answer.append(dns.rrset.from_text(question.name, 0, "IN", rdtype, data))
+        else:
+            response.authority.append(dns.rrset.from_text(self._zone, 0, "IN", "SOA", soa))
+        return response.to_wire()
 
 
 class NameServer:
@@ -188,7 +238,7 @@ def _network(asker: str) -> str:
 
 
 class _Udp(asyncio.DatagramProtocol):
-    def __init__(self, server: NameServer | BadServer) -> None:
+    def __init__(self, server: NameServer | BadServer | CaaServer) -> None:
         self._server = server
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -196,7 +246,11 @@ class _Udp(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         answer = self._server.answer(data, addr[0], tcp=False)
-        if answer is not None:
+        if answer is None:
+            return
+        if isinstance(self._server, CaaServer) and (delay_s := self._server.delay_s(data)):
+            asyncio.get_running_loop().call_later(delay_s, self._transport.sendto, answer, addr)
+        else:
             self._transport.sendto(answer, addr)
 
 
@@ -204,10 +258,11 @@ async def start() -> None:
     """Listen on port 53, UDP and TCP, at every address."""
     await _listen(NameServer(), DNS)
     for kind, address in SERVERS.items():
-        await _listen(BadServer(kind), address)
+        if kind != "closed":
+            await _listen(CaaServer(kind) if kind in _OF_CAA else BadServer(kind), address)
 
 
-async def _listen(server: NameServer | BadServer, address: Address) -> None:
+async def _listen(server: NameServer | BadServer | CaaServer, address: Address) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from tests.lab.addresses import host
 from tests.lab.model import Address
 from tests.lab.topology import ANCHORS, BEACON_SITES, CA_DOMAIN, DNS_ADDRESSES, ROOT_ADDRESS, TLD_ADDRESS, WEB_ADDRESSES
 
@@ -17,6 +18,12 @@ BENCH_VALUE: Final = "LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0"
 
 NAME_SERVER_ADDRESSES: Final = {"root": ROOT_ADDRESS, "tld": TLD_ADDRESS, **DNS_ADDRESSES}
 _BOGUS_DS: Final = f"bogus {DELEGATION_TTL_S} DS 1 13 2 {'00' * 32}\n"
+# Signed zones of which one's only server is silent, and the other's says SERVFAIL, where `tests.hostile` runs.
+_FAILING: Final = "".join(
+    f"{zone} {DELEGATION_TTL_S} NS ns.{zone}\n{zone} {DELEGATION_TTL_S} DS 1 13 2 {'00' * 32}\n"
+    f"ns.{zone} {DELEGATION_TTL_S} A {address.v4}\nns.{zone} {DELEGATION_TTL_S} AAAA {address.v6}\n"
+    for zone, address in (("dark", host(6, 54)), ("broken", host(6, 63)))
+)
 ROOT_SERVER: Final = "a.root-servers.lab."
 TLD_SERVER: Final = "a.nic.lab."
 
@@ -61,7 +68,7 @@ def own_zones() -> list[Zone]:
     )
     return [
         Zone(".", "root", ROOT_SERVER, "", signed=True),
-        Zone("example.", "tld", TLD_SERVER, _BOGUS_DS, signed=True),
+        Zone("example.", "tld", TLD_SERVER, _BOGUS_DS + _FAILING, signed=True),
         # Its parent says that it is signed, and it is not.
         Zone("bogus.example.", "quay", "ns.quay.lab.", _addresses("www", quay)),
         Zone("lab.", "tld", TLD_SERVER, _infrastructure()),

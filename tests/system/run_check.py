@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from ipaddress import ip_network
 
 import msgspec
 import uvloop
@@ -13,6 +14,7 @@ from appliance.checks.run import run
 from appliance.model.check import CaaCheck, CertificateType, CheckRequest
 from appliance.model.identifier import Identifier, IdentifierType
 from appliance.net.alpn import ACME_TLS_1, AlpnClient
+from appliance.net.dns.authoritative import ServersClient
 from appliance.net.dns.resolver import Resolver
 from appliance.net.http.client import HttpClient, HttpLimits
 from appliance.net.http.connect import TcpConnector, client_context
@@ -31,7 +33,16 @@ async def main(what: str, name: str, rdtype: str) -> None:
     connector = TcpConnector()
     http = HttpClient(resolver, LIMITS, exceptions=(), user_agent="x", connector=connector, tls=client_context())
     alpn = AlpnClient(resolver, LIMITS, exceptions=(), connector=connector, tls=client_context(ACME_TLS_1))
-    context = CheckContext("p", resolver, http, alpn, doubts=lambda: (), forget=_forgotten, versions=frozenset({4, 6}))
+    context = CheckContext(
+        "p",
+        resolver,
+        http,
+        alpn,
+        doubts=lambda: (),
+        forget=_forgotten,
+        versions=frozenset({4, 6}),
+        servers=ServersClient([ip_network("198.18.0.0/15")]),
+    )
     answer: object
     if what == "lookup":
         answer = await resolver.lookup(name, rdtype)

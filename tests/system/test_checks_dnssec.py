@@ -56,19 +56,21 @@ def test_proof_of_insecure(tree: Tree, name: str, zone_cut: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "outcome", "zone_cut"),
+    ("name", "outcome", "zone_cut", "cause"),
     [
-        ("dead.com", "match", "dead.com"),
-        ("dead.plain", "match", "plain"),
-        ("dead.net", "error", None),
-        ("bogus.com", "error", None),
+        ("dead.com", "match", "dead.com", "caa.servers-fail"),
+        ("dead.plain", "match", "plain", "caa.servers-fail"),
+        ("dead.net", "error", None, "caa.not-insecure"),
+        ("bogus.com", "error", None, "dns.bogus"),
     ],
 )
-def test_permission_by_failure(tree: Tree, name: str, outcome: str, zone_cut: str | None) -> None:
+def test_permission_by_failure(tree: Tree, name: str, outcome: str, zone_cut: str | None, cause: str) -> None:
     observation = tree.inside("tests.system.run_check", "caa", name, "-")
     assert observation["outcome"] == outcome
-    assert observation["caa"]["lookup_failure"]["insecure_zone_cut"] == zone_cut
-    assert [lookup["type"] for lookup in observation["lookups"]][:2] == ["CAA", "CAA"]
+    failure = observation["caa"]["lookup_failure"]
+    assert (failure["insecure_zone_cut"], failure["cause"]) == (zone_cut, cause)
+    if outcome == "match":
+        assert {one["said"] for one in failure["servers"]} == {"closed"}
 
 
 def test_a_name_that_answers_is_decided_as_ever(tree: Tree) -> None:

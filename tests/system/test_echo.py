@@ -13,7 +13,7 @@ import pytest
 
 from appliance.net.echo import NONCE_BYTES, nonce_of, request_datagram
 from tests.system.small_fixtures import net
-from tests.system.small_net import BIN, EGRESS, EGRESS4, HOST, HOST4, WAN, SmallNet, inside, wait_for
+from tests.system.small_net import EGRESS, EGRESS4, HOST, HOST4, WAN, SmallNet, inside, program, wait_for
 
 pytestmark = pytest.mark.system
 __all__ = ["net"]
@@ -58,9 +58,9 @@ def answered(address: str, port: int) -> bool:
 @contextmanager
 def mpic_echo(net: SmallNet, namespace: str, port: int) -> Iterator[None]:
     key = net.directory / f"{namespace}-{port}.key"
-    command = [str(BIN / "mpic-echo"), "keygen", "--key-file", str(key)]
+    command = [program("mpic-echo"), "keygen", "--key-file", str(key)]
     inside(namespace, *command)
-    command = [str(BIN / "mpic-echo"), "serve", "--address", _SERVERS[namespace], "--port", str(port)]
+    command = [program("mpic-echo"), "serve", "--address", _SERVERS[namespace], "--port", str(port)]
     net.background(["nsenter", f"--net=/run/netns/{namespace}", *command, "--key-file", str(key)])
     yield
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from appliance.model.check import Method
-from appliance.model.observation import Lookup, Observation
+from appliance.model.observation import Lookup, LookupFailure, Observation
 
 # RFC 1035 section 4.1.1, RFC 2136 section 2.2, RFC 6895 section 2.3.
 _RCODES = {
@@ -19,7 +19,8 @@ class CaaDetails(msgspec.Struct, frozen=True):
     """`found_at` and `records_seen` are None where no label has CAA records, or where the look-up failed.
 
     Ours: `reason` says why issuance is permitted or not; `parameters` are RFC 8657's of the property that permits, where
-    `caa.parameters_to_caller` leaves them to the caller.
+    `caa.parameters_to_caller` leaves them to the caller; `lookup_failures`: where permission by failure was asked for, what
+    each label's failure shows, with what its name servers were asked, when, and what came.
     """
 
     caa_record_present: bool
@@ -27,6 +28,7 @@ class CaaDetails(msgspec.Struct, frozen=True):
     records_seen: tuple[str, ...] | None
     reason: str | None = None
     parameters: tuple[tuple[str, str], ...] = ()
+    lookup_failures: tuple[LookupFailure, ...] = ()
 
 
 class Redirect(msgspec.Struct, frozen=True):
@@ -86,7 +88,10 @@ def _caa(seen: Observation) -> CaaDetails:
     finding = seen.caa
     if finding is None:
         return CaaDetails(caa_record_present=False, found_at=None, records_seen=None)
-    return CaaDetails(bool(finding.rrset), finding.found_at, finding.rrset or None, finding.reason, finding.parameters)
+    failures = () if finding.lookup_failure is None else (finding.lookup_failure, *finding.further_failures)
+    return CaaDetails(
+        bool(finding.rrset), finding.found_at, finding.rrset or None, finding.reason, finding.parameters, failures
+    )
 
 
 def _http(seen: Observation) -> HttpDetails:

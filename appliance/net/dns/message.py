@@ -30,11 +30,13 @@ _EDE_OPTION: Final = 15
 _QR: Final = 0x8000
 _OPCODE: Final = 0x7800
 _TC: Final = 0x0200
+_AA: Final = 0x0400
 _AD: Final = 0x0020
 # RD, and AD to ask for the AD bit without the signatures (RFC 6840 section 5.7).
 _QUERY_FLAGS: Final = 0x0120
 _DO: Final = 0x8000
 _QUERY_OPT: Final = b"\x00" + _RR_FIXED.pack(OPT, UDP_PAYLOAD_BYTES, 0, 0)
+_DIRECT_OPT: Final = b"\x00" + _RR_FIXED.pack(OPT, 1232, 0, 0)
 _QUERY_OPT_DO: Final = b"\x00" + _RR_FIXED.pack(OPT, UDP_PAYLOAD_BYTES, _DO, 0)
 
 RCODES: Final = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED", 6: "YXDOMAIN"}
@@ -55,8 +57,9 @@ class Rr(msgspec.Struct, frozen=True):
 
 class Response(msgspec.Struct, frozen=True):
     """What a response says about its question. `rcode` includes the bits of EDNS; `chain` and `rrset` are of the answer
-    section: the CNAMEs in the order followed, and the records of the type asked at the end of it. `authority` is that
-    section where it was asked for. All else is ignored."""
+    section: the CNAMEs in the order followed, and the records of the type asked at the end of it. `authority` and
+    `additional` are those sections where they were asked for; `aa`: the server says that it is authoritative. `answers`
+    counts the answer section's records. All else is ignored."""
 
     rcode: int
     ad: bool
@@ -65,6 +68,9 @@ class Response(msgspec.Struct, frozen=True):
     rrset: tuple[Rr, ...]
     ede: tuple[tuple[int, str], ...]
     authority: tuple[Rr, ...] = ()
+    additional: tuple[Rr, ...] = ()
+    aa: bool = False
+    answers: int = 0
 
 
 def rcode_name(rcode: int) -> str:
@@ -83,6 +89,11 @@ def build_query(message_id: int, asked: bytes, *, dnssec: bool = False) -> bytes
     return _HEADER.pack(message_id, _QUERY_FLAGS, 1, 0, 0, 1) + asked + opt
 
 
+def build_direct_query(message_id: int, asked: bytes, *, edns: bool) -> bytes:
+    """A query to an authoritative server: no recursion wanted, with EDNS(0) for 1232 octets (RFC 9715) or without."""
+    return _HEADER.pack(message_id, 0, 1, 0, 0, int(edns)) + asked + (_DIRECT_OPT if edns else b"")
+
+
 def answers(message: bytes, asked: bytes) -> bool:
     """Whether these bytes are a response to exactly that question, by header and question section; the id is the caller's."""
     return (
@@ -93,17 +104,19 @@ def answers(message: bytes, asked: bytes) -> bool:
     )
 
 
-def parse_response(message: bytes, asked: bytes, *, with_authority: bool = False) -> Response:
+def parse_response(
+    message: bytes, asked: bytes, *, with_authority: bool = False, with_additional: bool = False
+) -> Response:
     """Parse a message for which `answers` holds. Raises `Malformed`, and `TooManyRecords` beyond 1024 answer records or as
     many others; the chain holds at most 16 names.
     """
     try:
-        return _parse(message, asked, with_authority)
+        return _parse(message, asked, with_authority or with_additional, with_additional)
     except (struct_error, IndexError) as error:
         raise Malformed("a record is cut off") from error
 
 
-def _parse(message: bytes, asked: bytes, with_authority: bool) -> Response:
+def _parse(message: bytes, asked: bytes, with_authority: bool, with_additional: bool) -> Response:
     _, flags, _, answer_count, authority_count, additional_count = _HEADER.unpack_from(message)
     if flags & (_QR | _OPCODE) != _QR:
         raise Malformed("not a response to a query")
@@ -121,9 +134,21 @@ def _parse(message: bytes, asked: bytes, with_authority: bool) -> Response:
     if with_authority:
         authority, offset = _read_records(message, offset, authority_count)
         authority_count = 0
+    additional = _read_records(message, offset, additional_count)[0] if with_additional else []
     high, ede = _read_rest(message, offset, authority_count + additional_count)
     chain, rrset = _follow(records, asked)
-    return Response(high << 4 | rcode, bool(flags & _AD), False, chain, rrset, ede, tuple(authority))
+    return Response(
+        high << 4 | rcode,
+        bool(flags & _AD),
+        False,
+        chain,
+        rrset,
+        ede,
+        tuple(authority),
+        tuple(additional),
+        bool(flags & _AA),
+        answer_count,
+    )
 
 
 def _read_records(message: bytes, offset: int, count: int) -> tuple[list[Rr], int]:

@@ -28,6 +28,8 @@ MAX_RECORDS_KEPT: Final = 64
 # RFC 8914 sections 4.7 to 4.13: what a validating resolver says of an answer that it will not hand out.
 _BOGUS_CODES: Final = frozenset({6, 7, 8, 9, 10, 11, 12})
 _ANSWERED: Final = frozenset({"NOERROR", "NXDOMAIN"})
+# What a resolver says of the question or the asker; what name servers say of theirs it turns into SERVFAIL.
+_OF_THE_RESOLVER: Final = frozenset({"FORMERR", "NOTIMP", "REFUSED"})
 RESOLVER_HUNG_UP: Final = "dns.hung-up"
 
 
@@ -247,7 +249,8 @@ class _Question:
         error = None
         if rcode not in _ANSWERED:
             code = "dns.bogus" if dnssec is DnssecStatus.BOGUS else f"dns.{rcode.lower()}"
-            error = self._error(code, _failure(rcode, response.ede), Fault.TARGET)
+            fault = Fault.PERSPECTIVE if rcode in _OF_THE_RESOLVER else Fault.TARGET
+            error = self._error(code, _failure(rcode, response.ede), fault)
         return Lookup(
             self._name,
             self._rdtype,

@@ -8,6 +8,7 @@ from appliance.checks.context import CheckContext
 from appliance.model.check import AnyCheck, CheckRequest
 from appliance.model.identifier import Identifier, IdentifierType
 from appliance.model.observation import CheckError
+from appliance.net.dns.authoritative import AsksServers, ServersClient
 from appliance.policy.delegation import DelegationRules
 from tests.unit.exceptions import EXCEPTIONS
 from tests.unit.net.web import FakeResolver, Loopback, alpn_client, client
@@ -25,6 +26,8 @@ def context(
     forgets: bool = True,
     resolver: FakeResolver | None = None,
     versions: frozenset[int] = frozenset({4, 6}),
+    servers: AsksServers | None = None,
+    silence_s: float = 5.0,
 ) -> CheckContext:
     resolver = resolver or FakeResolver(table or {})
     connector = connector or Loopback({})
@@ -42,6 +45,8 @@ def context(
         forget,
         versions,
         EXCEPTIONS,
+        servers or ServersClient(),
+        silence_s,
         now=lambda: NOW,
         egress_addresses=lambda: ("198.18.9.9",),
     )

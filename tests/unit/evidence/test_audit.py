@@ -16,7 +16,7 @@ from appliance.evidence.checkpoint import CheckpointKey, decode_checkpoint, enco
 from appliance.evidence.reading import reading
 from appliance.evidence.record import DecisionRecord, decode, encode
 from appliance.evidence.schema import CHECKPOINTS, RECORDS, SEGMENTS, writing_engine
-from appliance.model.observation import Outcome
+from appliance.model.observation import CaaFinding, LookupFailure, Outcome, ServerAsked, ServerSaid
 from tests.unit.evidence.stores import RECEIPTS, WITNESS
 
 PLAIN = Scope()
@@ -247,6 +247,37 @@ def drop_a_remote(record: DecisionRecord) -> DecisionRecord:
 def spoil_policy_date(record: DecisionRecord) -> DecisionRecord:
     verdict = msgspec.structs.replace(record.verdict, policy_date="2026-12-01")
     return msgspec.structs.replace(record, verdict=verdict)
+
+
+def with_failure(said: ServerSaid, **others: Any) -> Callable[[DecisionRecord], DecisionRecord]:
+    """A remote that matched by a look-up failure, of which this is what the name server said."""
+    asked = tuple(ServerAsked(number, "192.0.9.1", "CAA", said) for number in (1, 2))
+    failure = LookupFailure("n.example", True, "example", True, "", cause="caa.servers-fail", servers=asked)
+    failure = msgspec.structs.replace(failure, **others)
+
+    def change(record: DecisionRecord) -> DecisionRecord:
+        finding = CaaFinding(True, None, (), "", lookup_failure=failure)
+        observation = msgspec.structs.replace(record.remotes[0].observation, caa=finding)
+        return msgspec.structs.replace(
+            record, remotes=(msgspec.structs.replace(record.remotes[0], observation=observation), *record.remotes[1:])
+        )
+
+    return change
+
+
+def test_a_failure_that_does_not_permit_is_seen_by_replay(store: Path) -> None:
+    older: dict[str, Any] = {"cause": "", "servers": ()}
+    for change, is_seen in (
+        (with_failure(ServerSaid.ERROR), False),
+        (with_failure(ServerSaid.ERROR, **older), False),
+        (with_failure(ServerSaid.ERROR, outside=False), True),
+        (with_failure(ServerSaid.ERROR, servers=()), True),
+        (with_failure(ServerSaid.ANSWER), True),
+        (with_failure(ServerSaid.SILENT), True),
+    ):
+        rewrite_from(store, 9, change)
+        found = [one.reason for one in verify_store(store, FULL).problems if "does not permit" in one.reason]
+        assert bool(found) is is_seen
 
 
 @pytest.mark.parametrize("change", [flip_verdict, spoil_observation, drop_a_remote, spoil_policy_date])
