@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from appliance.checks.climb import STEP
+from appliance.checks.climb import STEP, ask_label
 from appliance.checks.context import CheckContext
 from appliance.checks.lookup_failure import Examiner
-from appliance.checks.records import ask
 from appliance.checks.zone_servers import tasks_of
 from appliance.model.observation import CheckError, LookupFailure
 from appliance.net.dns.resolver import Reply
@@ -52,7 +51,7 @@ async def climb_over_failures(name: str, context: CheckContext, trace: Trace) ->
     names = [".".join(labels[depth:]) for depth in range(len(labels))]
     patience_s = min(_PATIENCE_S, trace.deadline_s * _SHARE_OF_DEADLINE)
     for depth, asked in enumerate(names):
-        async with tasks_of([ask(asked, "CAA", context, trace)]) as (looking,):
+        async with tasks_of([ask_label(asked, context, trace)]) as (looking,):
             await asyncio.wait((looking,), timeout=patience_s)
             reply = _answer(looking)
             if reply is None:
@@ -98,7 +97,7 @@ class _Label:
 
     async def begin(self, patience_s: float) -> _Outcome:
         """Ask, and wait for what comes of it."""
-        async with tasks_of([ask(self._name, "CAA", self._context, self._trace)]) as (looking,):
+        async with tasks_of([ask_label(self._name, self._context, self._trace)]) as (looking,):
             return await self.outcome(looking, patience_s)
 
     async def outcome(self, looking: asyncio.Task[Reply], patience_s: float) -> _Outcome:
@@ -131,7 +130,7 @@ class _Label:
 
     async def _again(self) -> Reply:
         await self._context.forget(self._name)
-        return await ask(self._name, "CAA", self._context, self._trace)
+        return await ask_label(self._name, self._context, self._trace)
 
 
 def _answer(looking: asyncio.Task[Reply]) -> Reply | None:

@@ -51,6 +51,7 @@ _ROWS: Final = (
     Cause("dns.busy", _P, Permits.NEVER, "too many questions were in flight"),
     Cause("dns.unreachable", _P, Permits.NEVER, "there was no resolver"),
     Cause("dns.chain.too-long", _T, Permits.NEVER, "a CNAME chain that was answered is longer than is configured"),
+    Cause("caa.no-such-tld", _T, Permits.NEVER, "there is no such top-level domain"),
     # What ended the way to the name servers of the zone that failed.
     Cause("caa.chain-too-long", _T, Permits.NEVER, "the CNAME chain is longer than delegation.max_cname_chain"),
     Cause("caa.chain-loop", _T, Permits.NEVER, "the CNAME chain comes back to a name that it had already"),

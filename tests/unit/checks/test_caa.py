@@ -75,10 +75,11 @@ async def test_the_wildcard_label_is_removed_and_issuewild_counts() -> None:
 ASKED = CaaCheck(CertificateType.TLS_SERVER, ("ca.example",))
 
 
+@pytest.mark.parametrize("allow", [False, True])
 @pytest.mark.parametrize("wildcard", [False, True])
-async def test_a_name_under_no_top_level_domain_is_not_unrestricted(wildcard: bool) -> None:
-    ctx = context({})
-    observation = await run(request(name("foo.nosuchtld", wildcard=wildcard), ASKED), ctx)
+async def test_a_name_under_no_top_level_domain_is_not_unrestricted(wildcard: bool, allow: bool) -> None:
+    asking = CaaCheck(CertificateType.TLS_SERVER, ("ca.example",), allow_lookup_failure=allow)
+    observation = await run(request(name("foo.nosuchtld", wildcard=wildcard), asking), context({}))
     assert (observation.outcome, observation.corroborates) == (Outcome.ERROR, False)
     assert observation.errors[0].code == "caa.no-such-tld"
 
