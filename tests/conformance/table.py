@@ -225,6 +225,14 @@ _CAA: Final = (
     Row("issue is not for S/MIME", "RFC 9495 3", "forbid.check.test", caa(certificate_type="s-mime"), PASS),
     Row("a CNAME's RRset counts", "RFC 8659 3", "caaalias.check.test", caa(), PASS),
     Row("its target's parent does not", "RFC 8659 3", "caaaliasbelow.check.test", caa(), PASS),
+    Row("a top-level domain that is none", "RFC 8659 3", "foo.nosuchtld", caa(), "target:caa.no-such-tld"),
+    Row(
+        "that is no look-up that failed",
+        "BR 3.2.2.8",
+        "foo.nosuchtld",
+        caa(allow_lookup_failure=True),
+        "target:caa.no-such-tld",
+    ),
     Row("a failure is refusal", "BR 3.2.2.8", "x.glue.check.test", caa(), "target:dns.servfail"),
     Row(
         "bogus is refusal, whatever is asked",

@@ -34,6 +34,12 @@ DIFFERENCES: Final = (
     ),
     _ours("caa", "method", "RFC 8657 section 4: validationmethods that do not name the method forbid"),
     _ours("caa", "www", "BR 3.2.2.8: an answer that is bogus is no look-up failure that permits"),
+    _ours("caa", "foo", "RFC 8659 section 3: under no top-level domain there is no tree to climb"),
+    _ours(
+        "caa",
+        "x 13 15 19 cname-loop todark tobroken",
+        "BR 3.2.2.8: a failure permits only where the zone's own servers show it, and never for a limit of ours",
+    ),
     _ours("acme-http-01", "pieces", "RFC 9112 section 6: a body is whole in however many packets it comes"),
     _ours(
         "website-change",

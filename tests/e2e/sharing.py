@@ -18,7 +18,7 @@ from appliance.evidence.record import DecisionRecord, EventRecord, EventType, de
 from appliance.evidence.search import Filter, find
 from tests.lab import Lab, names, processes, state, topology, wait_until
 from tests.lab.appliance import Appliance
-from tests.lab.appliance_files import USERS, toml
+from tests.lab.appliance_files import TEST_NAMES, USERS, toml
 from tests.lab.unix_http import Response, request
 from tests.unit.api.authority import Authority, Pair
 
@@ -235,6 +235,7 @@ class Partner:
                 for egress in topology.EGRESSES
             ],
             "resolver": {"trust_anchor_file": names.trust_anchor_file()},
+            "targets": {"special_use_exceptions": list(TEST_NAMES)},
             "caa": {"issuer_domains": [topology.CA_DOMAIN]},
             "clock": {"require_synchronised": False},
             "limits": {"probe_interval_s": 0.5},

@@ -84,8 +84,8 @@ def test_a_hijack_of_a_signed_zones_servers_is_bogus_where_it_is_seen(lab: Lab, 
     assert failed == captured - {topology.PRIMARY.code}
 
 
-def test_special_purpose_targets_get_no_packet(lab: Lab, appliance: Appliance) -> None:
+def test_special_purpose_targets_are_refused_before_anybody_is_asked(appliance: Appliance) -> None:
     for target in ("127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "64:ff9b::a9fe:a9fe"):
-        answer = decide(appliance, http_01(target))
-        assert answer["is_valid"] is False
-        assert all(part["check_response"]["check_passed"] is False for part in answer["perspectives"])
+        refused = appliance.ask("POST", "/mpic", http_01(target))
+        assert refused.status_code == 400, refused.text
+        assert "nobody can show control of it" in refused.text

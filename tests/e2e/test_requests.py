@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,8 @@ def post(appliance: Appliance, body: str) -> tuple[int, bytes]:
 def test_the_specifications_example(appliance: Appliance) -> None:
     example = {
         "check_type": "caa",
-        "domain_or_ip_target": "example.com",
+        # The specification has a name for documentation, which nobody can validate.
+        "domain_or_ip_target": "free.example",
         "trace_identifier": "ac2d0392-8699-4037-a0e0-0a6db1ff8b89",
     }
     status, body = post(appliance, json.dumps(example))
@@ -88,6 +90,34 @@ def test_malformed_requests(appliance: Appliance, body: str) -> None:
     status, answer = post(appliance, body)
     assert status == 400
     assert json.loads(answer)["error"]
+
+
+@pytest.mark.parametrize(
+    ("target", "request_"),
+    [
+        *((name, caa("")) for name in ("host.internal", "x.alt", "router.home.arpa", "80.20.18.198.in-addr.arpa")),
+        ("*.80.20.18.198.in-addr.arpa", caa("")),
+        ("example.com", caa("")),
+        *(
+            (address, dcv(method, **parameters))
+            for address in ("10.0.0.1", "127.0.0.1", "fe80::1", "::ffff:1.2.3.4")
+            for method, parameters in (
+                ("reverse-address-lookup", {"challenge_value": "web.check.test"}),
+                (
+                    "dns-persistent",
+                    {"issuer_domain_names": ["ca.example"], "expected_account_uri": "https://ca.example/1"},
+                ),
+            )
+        ),
+    ],
+)
+def test_what_nobody_can_show_control_of_is_refused(
+    appliance: Appliance, target: str, request_: dict[str, Any]
+) -> None:
+    status, body = post(appliance, json.dumps(request_ | {"domain_or_ip_target": target}))
+    assert status == 400, body
+    assert b"domain_or_ip_target" in body
+    assert b"nobody can show control" in body
 
 
 def test_a_large_body_is_refused_before_it_is_read(appliance: Appliance, tmp_path: Path) -> None:
