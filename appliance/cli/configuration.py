@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from appliance.cli.context import Invocation, Json, console, print_json
-from appliance.config import Settings, WireGuardConfig, load
+from appliance.config import Settings, TargetConfig, WireGuardConfig, load
 from appliance.coordinator.day import BUILT, policy_day
 from appliance.errors import ConfigError
 from appliance.net.authorities import read_authorities
@@ -50,7 +50,7 @@ def check(context: typer.Context, json: Json = False) -> None:
         if upcoming is not None:
             day = datetime.fromisoformat(upcoming.since).date()
             warnings += [f"from {upcoming.since}: {line}" for line in shortfalls(fleet, day)]
-        warnings += unproven.warnings(settings, today)
+        warnings += [*unproven.warnings(settings, today), *_exceptions(settings.targets)]
     except ConfigError as error:
         problems = error.problems
     named = [line if line.startswith(str(invocation.config)) else f"{invocation.config}: {line}" for line in problems]
@@ -72,6 +72,14 @@ def check(context: typer.Context, json: Json = False) -> None:
                 style="green",
             )
     raise typer.Exit(1 if named else 0)
+
+
+def _exceptions(targets: TargetConfig) -> Iterator[str]:
+    for key in ("special_purpose_exceptions", "special_use_exceptions"):
+        listed = getattr(targets, key)
+        if listed:
+            excepted = ", ".join(map(str, listed))
+            yield f"targets.{key}: {excepted} can be validated and must not be in production. Remove it outside of a laboratory"
 
 
 def _files(settings: Settings) -> Iterator[str]:

@@ -124,6 +124,7 @@ def test_config_check_names_what_proves_nothing(appliance: Appliance, tmp_path: 
     assert told["ok"] is True
     keys = [line.partition(": ")[0] for line in told["warnings"]]
     assert {f"anchors.{len(document['anchors']) - 1}.url", "perspectives.0.attested_on"} <= set(keys)
+    assert {"targets.special_purpose_exceptions", "targets.special_use_exceptions"} <= set(keys)
     document["perspectives"][0]["attested_on"] = "2999-01-01"
     document["anchors"][0]["ca_file"] = str(tmp_path / "absent.pem")
     told = check()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 
 import pytest
+from pydantic import ValidationError
 
 from appliance.config.schema import IANA_ROOT_ANCHORS, Settings
 from appliance.errors import ConfigError
@@ -55,6 +56,15 @@ def test_special_purpose_addresses_are_not_queried_but_for_the_exceptions() -> N
     assert not refused(excepted, "198.18.0.1")
     assert not refused(excepted, "2001:db8::1")
     assert refused(excepted, "10.1.2.3")
+
+
+def test_only_a_laboratory_looks_up_the_names_for_tests() -> None:
+    assert "local-zone" not in _options(settings())
+    excepted = settings(targets={"special_use_exceptions": ["example", "test"]})
+    assert _options(excepted)["local-zone"] == ['"test." nodefault']
+    for name in ("internal", "in-addr.arpa", "onion", "test.", "TEST"):
+        with pytest.raises(ValidationError):
+            settings(targets={"special_use_exceptions": [name]})
 
 
 def test_families_follow_the_perspective() -> None:
