@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from tests.lab import Lab, names, rpki, state, topology
+from tests.lab import Lab, names, rpki, runtime, state, topology
 from tests.lab.appliance import ROOT, Appliance
 from tests.lab.appliance_files import routing_file, toml, write_all
 from tests.lab.wait import wait_until
@@ -17,6 +17,7 @@ _READY_S = 90.0
 VRP_FILE = "/var/lib/mpic-feed/vrps.json"
 SERVED = "/srv/vrps/vrps.json"
 _FEED_PORT = 8099
+_ANCHORS_CA = "/etc/mpic/anchors.pem"
 _ONLY_IN_THE_LAB = ("rov", "state_directory", "runtime_directory", "wireguard_go_launcher", "users", "api")
 
 
@@ -35,6 +36,7 @@ class Site:
 
     def write_files(self) -> None:
         """Keys, trust anchor, root hints and both sides' configuration; the egress nodes are set up."""
+        runtime.install(state.RUNTIME)
         write_all(state.directory("appliance"))
         Appliance().apply_egress(*(egress.code for egress in topology.EGRESSES))
         document = tomllib.loads((ROOT / "appliance.toml").read_text())
@@ -48,6 +50,9 @@ class Site:
         document["resolver"] = self._resolver()
         self._serve_vrps()
         document["rov"] = {"vrp_file": VRP_FILE, "feed": {"vrp_url": f"http://127.0.0.1:{_FEED_PORT}/vrps.json"}}
+        for anchor in document["anchors"]:
+            self.container.write(_ANCHORS_CA, Path(anchor["ca_file"]).read_bytes())
+            anchor["ca_file"] = _ANCHORS_CA
         document["routing"] = {"files": ["/etc/mpic/riswhoisdump"]}
         self.container.write("/etc/mpic/riswhoisdump", routing_file().read_bytes())
         self.container.write("/etc/mpic/appliance.toml", toml(document).encode())

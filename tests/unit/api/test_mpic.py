@@ -50,6 +50,7 @@ async def test_the_specifications_example_is_answered_in_its_form(tmp_path: Path
             "records_seen": None,
             "reason": None,
             "parameters": [],
+            "lookup_failures": [],
         }
 
 

@@ -13,11 +13,17 @@ from hypothesis import strategies as st
 from appliance.evidence import DecisionRecord, EventRecord, utc_text
 from appliance.evidence.record import EvidenceRecord, decode, encode
 from appliance.linux.clock import ClockState, clock_state
+from appliance.model.observation import Observation
 from tests.unit.evidence.samples import decision, event
 
 # The model's rule: whole numbers below 2**53. Texts: anything that UTF-8 can hold.
 st.register_type_strategy(int, st.integers(min_value=-(2**53) + 1, max_value=2**53 - 1))
 st.register_type_strategy(str, st.text(st.characters(exclude_categories=["Cs"]), max_size=8))
+# The strategies for types do not know of limits within limits.
+WARNINGS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), max_size=8).map(tuple)
+st.register_type_strategy(
+    Observation, st.builds(Observation, **dict.fromkeys(Observation.__struct_fields__, ...) | {"warnings": WARNINGS})
+)
 DECISIONS = st.from_type(DecisionRecord)
 EVENTS = st.from_type(EventRecord)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from geographiclib.geodesic import Geodesic
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.policy import borders as module
@@ -308,7 +308,6 @@ def test_distances_are_those_on_the_ellipsoid(
     assert metres <= min(Geodesic.WGS84.Inverse(*point, *vertex)["s12"] for vertex in vertices) * 1.006 + 30
 
 
-@settings(deadline=None)
 @given(COUNTRIES, LATITUDES, LONGITUDES, st.floats(-0.5, 0.5), st.floats(-0.5, 0.5))
 def test_a_step_changes_the_distance_by_no_more_than_its_length(
     country: str, latitude: float, longitude: float, north: float, east: float
@@ -319,14 +318,12 @@ def test_a_step_changes_the_distance_by_no_more_than_its_length(
     assert abs(one - other) <= step * 1.007 + 30
 
 
-@settings(deadline=None)
 @given(COUNTRIES, LATITUDES)
 def test_the_antimeridian_is_one_line(country: str, latitude: float) -> None:
     east, west = borders().metres(country, latitude, 180.0), borders().metres(country, latitude, -180.0)
     assert east == pytest.approx(west, abs=5)
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(PLACES),
     st.floats(-3, 3),
