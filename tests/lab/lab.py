@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Final
 
-from tests.lab import bird, extra, names, netns, processes, routes, rpki, state, topology, web
+from tests.lab import bird, extra, names, netns, processes, routes, rpki, runtime, state, topology, web
 from tests.lab.capture import Capture
 from tests.lab.model import Address
 from tests.lab.wait import wait_until
@@ -126,6 +126,8 @@ class Lab:
         extra_path = extra.link(self._extra) if self._extra else None
         extra_zones = extra.zones(self._extra) if self._extra else []
         netns.create()
+        # For what is started in the lab without an appliance, too: egress nodes, anchors.
+        runtime.install(state.RUNTIME)
         self.step(f"BIRD in {len(topology.SYSTEMS)} ASes, RTR in {sum(one.rov for one in topology.SYSTEMS)}")
         rpki.start()
         for system in topology.SYSTEMS:

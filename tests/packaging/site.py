@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from tests.lab import Lab, names, rpki, runtime, state, topology
+from tests.lab import Lab, names, rpki, state, topology
 from tests.lab.appliance import ROOT, Appliance
 from tests.lab.appliance_files import routing_file, toml, write_all
 from tests.lab.wait import wait_until
@@ -36,7 +36,6 @@ class Site:
 
     def write_files(self) -> None:
         """Keys, trust anchor, root hints and both sides' configuration; the egress nodes are set up."""
-        runtime.install(state.RUNTIME)
         write_all(state.directory("appliance"))
         Appliance().apply_egress(*(egress.code for egress in topology.EGRESSES))
         document = tomllib.loads((ROOT / "appliance.toml").read_text())
