@@ -50,11 +50,13 @@ class Partners:
         return found
 
     def _seen_own(self) -> dict[Address, str]:
-        """With the addresses that the anchors see, which behind a NAT are not the configured ones of the primary."""
+        """With the addresses that anchors saw and proved, which behind a NAT are not the configured ones of the primary.
+
+        Whoever is on a path of ours could forge the others, and so have partners' perspectives withheld."""
         own = dict(self._own)
         for code in self._local:
             worker = self._perspectives.worker(code)
-            for text in () if worker is None else worker.egress_addresses:
+            for text in () if worker is None else worker.authenticated_addresses:
                 try:
                     own |= dict.fromkeys(parsed([text]), code)
                 except ValueError:

@@ -26,6 +26,7 @@ from appliance.policy.proofs import Expected, RoutingTable
 from appliance.policy.rir import region_of
 from appliance.policy.unproven import provable_versions
 
+_SKEW = timedelta(seconds=5)
 _LOOK_INTERVAL_S = 0.25
 # What was proven grows old although nobody says anything new.
 _JUDGE_INTERVAL_S = 1.0
@@ -238,7 +239,8 @@ class Proofs:
 
     def _is_recent(self, at: str, now: datetime) -> bool:
         moment = moment_of(at)
-        return moment is not None and now - moment <= self._valid
+        # A time from the future was written by a clock that was wrong: it would be recent until then.
+        return moment is not None and -_SKEW <= now - moment <= self._valid
 
 
 def _summary(proofs: tuple[Proof, ...]) -> list[tuple[ProofKind, Result, tuple[str, ...]]]:

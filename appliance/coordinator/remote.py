@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 import msgspec
@@ -69,7 +70,13 @@ class RemoteChannel:
         if self._poller is None:
             limits = httpx.Limits(max_connections=_MOST_CONNECTIONS, max_keepalive_connections=_MOST_CONNECTIONS)
             self._client = httpx.AsyncClient(
-                verify=self._context, limits=limits, trust_env=False, follow_redirects=False, timeout=_CONNECT_S
+                verify=self._context,
+                limits=limits,
+                trust_env=False,
+                follow_redirects=False,
+                timeout=_CONNECT_S,
+                # A jar that takes nothing: what a partner sets would be kept, and searched for each request, for ever.
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             )
             self._poller = asyncio.create_task(self._poll(), name=f"remote {self._configured.code}")
 

@@ -12,10 +12,10 @@ import msgspec
 from appliance.errors import ChannelClosed
 from appliance.ipc.messages import Ask, AskRound, Cancel, FromWorker, RefusedRound, SeenRound, Status
 from appliance.ipc.protocol import FramedProtocol
-from appliance.model.check import CheckRequest, method_of
+from appliance.model.check import CaaCheck, CheckRequest, method_of
 from appliance.model.health import WorkerStatus
 from appliance.model.moment import moment_of
-from appliance.model.observation import Observation, Outcome
+from appliance.model.observation import CaaFinding, Observation, Outcome
 from appliance.model.rov import RoundRequest, RoundSeen
 
 _decoder: msgspec.json.Decoder[FromWorker] = msgspec.json.Decoder(FromWorker)
@@ -257,4 +257,15 @@ def mismatch(request: CheckRequest, observation: Observation) -> str | None:
         return f"a reply to request {request.request_id} whose started_at is no RFC 3339 time"
     if observation.corroborates != (observation.outcome is Outcome.MATCH):
         return f"a reply to request {request.request_id} whose outcome and corroborates disagree"
+    if observation.corroborates and observation.caa is not None and not _permits(request, observation.caa):
+        return f"a reply to request {request.request_id} that corroborates, and whose CAA finding does not permit"
     return None
+
+
+def _permits(request: CheckRequest, finding: CaaFinding) -> bool:
+    """Whether a finding can be that of a match: it permits, and a failure on the way may be permission and was asked to be."""
+    failures = finding.further_failures
+    if finding.lookup_failure is not None:
+        failures = (finding.lookup_failure, *failures)
+    asked = isinstance(request.check, CaaCheck) and request.check.allow_lookup_failure
+    return finding.permitted and all(asked and failure.permits for failure in failures)

@@ -36,3 +36,6 @@ def set_up_logging(level: int = logging.INFO) -> None:
     logging.basicConfig(level=level, handlers=[handler])
     # Its messages hold no more than the errors that it raises.
     logging.getLogger("pyroute2").setLevel(logging.CRITICAL)
+    # These write a line for each request, with a reason phrase of the other end's choice and length.
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -261,6 +261,12 @@ _CAA: Final = (
             ("an answer without EDNS is one", "x.no-edns.hostile.check.test", "target:caa.zone-answers"),
             ("servers that are all silent show nothing", "x.silent.hostile.check.test", "target:caa.server-silent"),
             ("nor does one beside one that fails", "x.half-silent.check.test", "target:caa.server-silent"),
+            (
+                "what UDP drops and TCP answers is an answer",
+                "x.udp-drops.hostile.check.test",
+                "target:caa.zone-answers",
+            ),
+            ("so is what UDP refuses", "x.udp-refuses.hostile.check.test", "target:caa.zone-answers"),
             ("an answer with another id is no failure", "x.wrong-id.hostile.check.test", "target:caa.server-odd"),
             ("nor a malformed one", "x.garbage.hostile.check.test", "target:caa.server-odd"),
             ("nor those of a signed zone behind a CNAME", "todark.check.test", "target:caa.server-silent"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from tests.lab import wait_until
 from tests.lab.appliance import Appliance
@@ -21,11 +21,11 @@ def with_keys(text: str, table: str, keys: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def start(appliance: Appliance) -> None:
-    """Start it, and return once every perspective can be asked."""
+def start(appliance: Appliance, ready: Collection[str] | None = None) -> None:
+    """Start it, and return once every perspective can corroborate; `ready`: those alone, where the others are withheld."""
     appliance.start_coordinator()
     wait_until(lambda: answers(appliance), 30, "the coordinator answers again", 0.1)
-    appliance.wait_for(set(appliance.codes))
+    appliance.wait_for(set(appliance.codes if ready is None else ready))
 
 
 @contextlib.contextmanager

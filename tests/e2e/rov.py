@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -34,13 +34,14 @@ _AGAINST = {"reached", "exposed", "ambiguous", "roa", "source", "stale-vrps"}
 Verdicts = dict[tuple[str, int], str]
 
 
-def restart(appliance: Appliance, *, forget: bool = False, **keys: str) -> None:
-    """Start the coordinator anew; with `forget`, without any verdict; `keys` are TOML values of the table `rov`."""
+def restart(appliance: Appliance, *, forget: bool = False, ready: Collection[str] | None = None, **keys: str) -> None:
+    """Start the coordinator anew; with `forget`, without any verdict; `keys` are TOML values of the table `rov`. `ready`: see
+    `coordinator.start`."""
     appliance.kill("mpicd", signal.SIGTERM)
     if forget:
         STATE_FILE.unlink(missing_ok=True)
     appliance.config.write_text(with_keys(appliance.config.read_text(), "rov", keys))
-    start(appliance)
+    start(appliance, ready)
 
 
 def measure(appliance: Appliance, *codes: str, rounds: int = ROUNDS) -> Verdicts:

@@ -17,7 +17,7 @@ SERVERS: Final[dict[str, Address]] = {
     for index, kind in enumerate(
         (
             "silent", "mute", "dead", "garbage", "wrong-id", "tcp-stall", "tcp-close", "truncated", "refused", "servfail",
-            "notimp", "formerr", "no-caa", "late-caa", "no-edns", "closed",
+            "notimp", "formerr", "no-caa", "late-caa", "no-edns", "closed", "udp-drops", "udp-refuses",
         )
     )
 }  # fmt: skip

@@ -18,7 +18,7 @@ from tests.hostile.addresses import DNS, SERVERS, SPECIAL, TLS, WEB, ZONE, kind_
 from tests.lab.model import Address
 
 _ORIGIN: Final = dns.name.from_text(ZONE)
-_OF_CAA: Final = ("no-caa", "late-caa", "no-edns")
+_OF_CAA: Final = ("no-caa", "late-caa", "no-edns", "udp-drops", "udp-refuses")
 _SILENT: Final = ("silent", "mute", "dead")
 _QR: Final = 0x8000
 _AA: Final = 0x0400
@@ -88,7 +88,9 @@ class BadServer:
 
 class CaaServer:
     """Serves a zone of its own as anybody does, but for CAA: "no-caa" drops the question; "late-caa" forbids, after
-    `LATE_S`; "no-edns" forbids, and is silent where EDNS is used, as some that stand before old servers are."""
+    `LATE_S`; "no-edns" forbids, and is silent where EDNS is used, as some that stand before old servers are.
+    "udp-drops" and "udp-refuses" forbid over TCP alone, as a server does that limits what it answers over UDP to an address whose
+    questions somebody forges."""
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
@@ -103,6 +105,11 @@ class CaaServer:
     def answer(self, wire: bytes, asker: str, *, tcp: bool) -> bytes | None:  # noqa: ARG002 -- as `NameServer.answer`
         """The answer to one query; None for silence."""
         query = _query(wire)
+        limited = query is not None and query.question[0].rdtype == dns.rdatatype.CAA and not tcp
+        if limited and self._kind == "udp-refuses":
+            return _bare(wire, _QR | _RCODES["refused"])
+        if limited and self._kind == "udp-drops":
+            return None
         if query is None:
             return None
         question = query.question[0]

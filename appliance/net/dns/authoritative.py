@@ -23,8 +23,9 @@ PORT: Final = 53
 # A datagram may be lost on the way there or back: each question is sent three times, a second apart.
 SENT_AT_MOST: Final = 3
 RESEND_AFTER_S: Final = 1.0
-# Sockets of one worker together; a check that finds none left shows nothing.
-MAX_SOCKETS: Final = 4096
+# Sockets of one worker together; a check that finds none left shows nothing. Each is an entry in the egress node's connection
+# table for half a minute, which has room for 8192 of one perspective by default.
+MAX_SOCKETS: Final = 1024
 _TCP_S: Final = 2.0
 _READS_PER_WAKE: Final = 16
 _HEADER_BYTES: Final = 12
@@ -122,6 +123,7 @@ class _Question:
         self._timer: asyncio.TimerHandle | None = None
         self._sent = 0
         self._cut_off = False
+        self._failed_over_udp: Said | None = None
         family = socket.AF_INET6 if ":" in end[0] else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         self.sent_ns = time.monotonic_ns()
@@ -164,8 +166,12 @@ class _Question:
             self._failed(error)
 
     def _resend(self) -> None:
-        if self._said is None and self._tcp is None:
-            self._send()
+        if self._said is not None or self._tcp is not None:
+            return
+        self._send()
+        if self._sent == SENT_AT_MOST:
+            # Response rate limiting drops answers to whoever seems to ask too much, and over UDP anybody can make that seem.
+            self._ask_over_tcp_too(None)
 
     def _readable(self) -> None:
         for _ in range(_READS_PER_WAKE):
@@ -200,8 +206,32 @@ class _Question:
         if said is None:
             self._cut_off = True
             self._over_tcp()
+        elif said.said is ServerSaid.ERROR:
+            self._ask_over_tcp_too(said)
         else:
             self._say(said)
+
+    def _ask_over_tcp_too(self, over_udp: Said | None) -> None:
+        """`over_udp`: the error that came, None for silence. It stands unless the server answers over TCP."""
+        self._failed_over_udp = over_udp or self._failed_over_udp
+        if self._tcp is None:
+            self._tcp = self._loop.create_task(self._confirm_over_tcp())
+        elif self._tcp.done() and over_udp is not None:
+            self._say(over_udp)
+
+    async def _confirm_over_tcp(self) -> None:
+        said = None
+        with contextlib.suppress(OSError, EOFError, TimeoutError):
+            async with asyncio.timeout(_TCP_S):
+                message = await self._exchange()
+            if int.from_bytes(message[:2]) == self._id:
+                said = read(message, self._asked)
+        if said is not None and said.said in {ServerSaid.ANSWER, ServerSaid.REFERRAL, ServerSaid.ODD}:
+            self._say(said)
+        elif self._cut_off:
+            self._say(Said(ServerSaid.ODD))
+        elif self._failed_over_udp is not None:
+            self._say(self._failed_over_udp)
 
     def _say(self, said: Said) -> None:
         final = self._said is not None and self._said.said in {ServerSaid.ANSWER, ServerSaid.REFERRAL}

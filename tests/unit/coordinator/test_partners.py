@@ -20,9 +20,10 @@ class Told(Perspectives):
         super().__init__({}, TunnelWatch(directory / "tunnels.json"))
         self.workers: dict[str, WorkerStatus] = {}
 
-    def tell(self, code: str, *addresses: str) -> None:
-        """A new status of `code`."""
-        self.workers[code] = WorkerStatus(code, True, (), addresses, None, None, 0)
+    def tell(self, code: str, *addresses: str, authenticated: bool = False) -> None:
+        """A new status of `code`. `authenticated`: the anchors that saw the addresses showed a certificate."""
+        proven = addresses if authenticated else ()
+        self.workers[code] = WorkerStatus(code, True, (), addresses, None, None, 0, authenticated_addresses=proven)
 
     def worker(self, code: str) -> WorkerStatus | None:
         """As told."""
@@ -68,8 +69,10 @@ def test_each_look_is_held_against_what_is_reported_now(tmp_path: Path) -> None:
     told.tell("their-2")
     assert "reports no egress address" in withheld()["their-2"]
     told.tell("their-2", "203.0.113.3")
-    # Behind a NAT the primary's address is only what the anchors see.
+    # Behind a NAT the primary's address is only what the anchors see; what they do not prove, anybody may have forged.
     told.tell("home", "203.0.113.3")
+    assert withheld().keys() == {"ams"}
+    told.tell("home", "203.0.113.3", authenticated=True)
     assert withheld().keys() == {"ams", "their-2"}
     assert "is also that of home" in withheld()["their-2"]
     told.tell("home", "192.0.2.10")

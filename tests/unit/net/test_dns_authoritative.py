@@ -232,3 +232,30 @@ def test_any_bytes_are_read(length: int) -> None:
     for message in (b"\xff" * length, b"\0" * length, bytes(range(length)), b"\0\0\x80\0\0\1" + bytes(length)):
         seen = read(message, ASKED)
         assert seen is None or seen.said is not ServerSaid.ANSWER
+
+
+@pytest.mark.parametrize("rcode", ["SERVFAIL", "REFUSED", "NOTIMP", "FORMERR"])
+async def test_an_error_over_udp_alone_is_outweighed_by_an_answer_over_tcp(rcode: str) -> None:
+    """As where a server limits what it answers over UDP to an address whose questions somebody forges."""
+    async with server(lambda q: [reply(q, rcode)], lambda q: [reply(q, data='0 issue ";"')]) as (_, client):
+        seen = await said(client)
+    assert seen is not None
+    assert seen.said is ServerSaid.ANSWER
+    async with server(lambda q: [reply(q, rcode)], lambda q: [reply(q, "SERVFAIL")]) as (_, client):
+        seen = await said(client)
+    assert seen is not None
+    assert (seen.said, seen.rcode) == (ServerSaid.ERROR, rcode)
+
+
+async def test_what_is_silent_over_udp_is_asked_over_tcp() -> None:
+    async with server(lambda _: [], lambda q: [reply(q, data='0 issue ";"')]) as (made, client):
+        seen = await said(client, within_s=6.0)
+    assert len(made.asked) >= 2
+    assert seen is not None
+    assert seen.said is ServerSaid.ANSWER
+
+
+@pytest.mark.parametrize("tcp", [None, lambda _: [], lambda q: [reply(q, "SERVFAIL")]])
+async def test_what_does_not_answer_over_tcp_either_stays_silent(tcp: Answer | None) -> None:
+    async with server(lambda _: [], tcp) as (_, client):
+        assert await said(client, within_s=4.5) is None
