@@ -141,3 +141,15 @@ def test_a_log_message_is_one_line_whatever_others_wrote_in_it(
     assert line.count("\n") == 1
     assert line[:-1].isprintable()
     assert line.endswith(r"a\n<2>forged\r\x1b[2J\x85\x9b\u2028\u202eb" + "\n")
+
+
+def test_what_another_end_says_of_itself_is_not_logged_for_each_request(capfd: pytest.CaptureFixture[str]) -> None:
+    code = (
+        "import logging, httpx; from appliance.linux.log import set_up_logging; set_up_logging();"
+        "answer = lambda request: httpx.Response(200, extensions={'reason_phrase': b'x' * 60000});"
+        "httpx.Client(transport=httpx.MockTransport(answer)).get('https://partner.example/');"
+        "logging.info('positive control')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.endswith("positive control")

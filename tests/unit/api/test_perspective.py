@@ -12,6 +12,7 @@ from os import getuid
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
@@ -186,6 +187,24 @@ async def shared(directory: Path) -> AsyncIterator[Shared]:
     async with serving(directory, api=mutual_tls(directory, authority, port)) as on:
         await add_client(on, "partner", partner, perspectives=["tyo"])
         yield Shared(on, port, authority, partner)
+
+
+async def test_nothing_that_a_partner_sets_is_kept(tmp_path: Path) -> None:
+    async with shared(tmp_path / "theirs") as theirs:
+        remote = RemoteChannel(theirs.configured("tyo"), poll_s=0.02)
+        remote.start()
+        try:
+            client = remote._client
+            assert client is not None
+            request = httpx.Request("GET", "https://127.0.0.1/perspectives/tyo")
+            cookies = [("set-cookie", f"name{number}={'x' * 1000}; Path=/") for number in range(90)]
+            client.cookies.extract_cookies(httpx.Response(200, headers=cookies, request=request))
+            assert len(client.cookies.jar) == 0
+            control = httpx.Cookies()
+            control.extract_cookies(httpx.Response(200, headers=cookies, request=request))
+            assert len(control.jar) == 90
+        finally:
+            await remote.close()
 
 
 async def test_two_appliances_share_a_perspective(tmp_path: Path) -> None:

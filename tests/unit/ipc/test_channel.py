@@ -21,7 +21,7 @@ from appliance.ipc.server import SocketInUse
 from appliance.model.check import AcmeDns01Check, CheckRequest, Method
 from appliance.model.health import WorkerStatus
 from appliance.model.identifier import Identifier, IdentifierType
-from appliance.model.observation import Observation, Outcome
+from appliance.model.observation import CaaFinding, LookupFailure, Observation, Outcome
 
 UID = os.getuid()
 LIMIT_S = 10.0
@@ -176,12 +176,17 @@ async def test_a_break_fails_what_is_in_flight_and_the_channel_comes_back(
     assert (await asyncio.wait_for(channel.ask(_request(3)), LIMIT_S)).request_id == "r3"
 
 
+SHOWN = LookupFailure("n.example", True, "example", True, "shown, and yet not asked for")
+
+
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
         ({"perspective": "nyc"}, "names perspective nyc"),
         ({"method": Method.CAA}, "names method caa"),
         ({"outcome": Outcome.MISMATCH}, "disagree"),
+        ({"caa": CaaFinding(False, None, (), "forbidden")}, "does not permit"),
+        ({"caa": CaaFinding(True, None, (), "", lookup_failure=SHOWN)}, "does not permit"),
     ],
 )
 async def test_a_reply_of_something_else_is_a_fault_and_never_accepted(
