@@ -254,7 +254,7 @@ class TimeLimits(_Section):
 class ClockConfig(_Section):
     """With `require_synchronised` the appliance decides nothing, and checks nothing for partners, while the kernel's clock has
     been without synchronisation (adjtimex(2)) for `grace_s` seconds or more: evidence bears its time, and the BRs' dates go by
-    it. Without, every answer and every record warns of it."""
+    it. The grace begins only after it was synchronised once since the start. Without, every answer and every record warns of it."""
 
     require_synchronised: bool = True
     grace_s: Annotated[int, Field(ge=0, le=86400)] = 600

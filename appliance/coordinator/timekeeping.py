@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,6 +64,8 @@ class Timekeeping:
         self._rules = rules
         self._evidence = evidence
         self._since_s: float | None = None
+        # A restart must not begin the grace anew: for how long the clock had run free before is not known.
+        self._held_once = False
 
     def today(self) -> date:
         """The policy date: the date that the dated tables are read with."""
@@ -76,10 +79,8 @@ class Timekeeping:
         grace_s = self._rules.grace_s
         if not self._rules.require_synchronised or unsynchronised_s is None or unsynchronised_s < grace_s:
             return None
-        return (
-            f"the kernel's clock is not synchronised, for clock.grace_s = {grace_s} s or longer; repair the time service"
-            " (chronyc tracking, timedatectl)"
-        )
+        lasting = f"for clock.grace_s = {grace_s} s or longer" if self._held_once else "and was not since mpicd started"
+        return f"the kernel's clock is not synchronised, {lasting}; repair the time service (chronyc tracking, timedatectl)"
 
     def warnings(self) -> tuple[str, ...]:
         """What an answer and its record have to say of the clock, whatever is decided."""
@@ -130,10 +131,13 @@ class Timekeeping:
         )
 
     def _unsynchronised_s(self) -> float | None:
-        """Seconds since it was first seen unsynchronised, None while it is synchronised."""
+        """Seconds since it was first seen unsynchronised, None while it is synchronised; infinite if it never was."""
         if self.clock.state().synchronised:
             self._since_s = None
+            self._held_once = True
             return None
+        if not self._held_once:
+            return math.inf
         now_s = self.clock.monotonic_s()
         if self._since_s is None:
             self._since_s = now_s

@@ -340,6 +340,12 @@ async def test_an_unsynchronised_clock_decides_until_its_grace_is_over_and_again
         held, seconds = on.coordinator.clock, [1000.0]
         loose = replace(held, state=lambda: ClockState(False, 0, 0, 0), monotonic_s=lambda: seconds[0])
         on.coordinator.time.clock = loose
+        # It has no grace before it was held once, or a restart would begin it anew.
+        with pytest.raises(ClockNotTrusted, match="was not since mpicd started"):
+            await on.coordinator.decide(question())
+        on.coordinator.time.clock = held
+        assert (await on.coordinator.decide(question())).last.verdict.is_valid
+        on.coordinator.time.clock = loose
         assert (await on.coordinator.decide(question())).last.verdict.is_valid
         seconds[0] += 599
         decision = await on.coordinator.decide(question())
@@ -350,7 +356,7 @@ async def test_an_unsynchronised_clock_decides_until_its_grace_is_over_and_again
         with pytest.raises(ClockNotTrusted, match=r"not synchronised, for clock\.grace_s = 600 s"):
             await on.coordinator.decide(question())
         assert len(on.workers["ams"].asked) == asked
-        (refused,) = events(on, EventType.REFUSED_REQUEST)
+        _, refused = events(on, EventType.REFUSED_REQUEST)
         assert (refused.subject, refused.identifier) == ("clock", "example.com")
         assert "grace_s" in refused.message
         on.coordinator.time.clock = held
