@@ -90,8 +90,11 @@ def test_one_machine_is_not_a_quorum(lab: Lab, shared: Shared) -> None:
         contradicted = {f"their-{code}" for code in (one, other, third)}
 
         def judged() -> bool:
-            # All have said what their addresses are.
-            return {c for c, why in partner.reasons().items() if why.startswith("egress addresses: ")} == contradicted
+            # All have said what their addresses are, and nothing else stands against anybody.
+            against = {code: why for code, why in partner.reasons().items() if why}
+            return against.keys() == contradicted and all(
+                why.startswith("egress addresses: ") for why in against.values()
+            )
 
         wait_until(judged, 30, "the entries are judged")
         reasons = partner.reasons()
