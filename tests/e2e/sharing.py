@@ -191,7 +191,7 @@ class Partner:
     def refused_configuration(self) -> str:
         """What `mpicctl config check` and `mpicd` say of a configuration that neither takes."""
         check = [str(_BIN / "mpicctl"), "--config", str(self.config), "config", "check"]
-        start = processes.unprivileged([str(_BIN / "mpicd"), "--config", str(self.config)], _USER)
+        start = processes.unprivileged([str(state.RUNTIME / "bin" / "mpicd"), "--config", str(self.config)], _USER)
         checked = subprocess.run(check, capture_output=True, text=True, check=False, timeout=60)
         started = processes.run(SITE.namespace, start)
         assert (checked.returncode, started.returncode) == (1, 78), (checked, started)

@@ -39,7 +39,7 @@ def test_nothing_is_missing_here(tmp_path: Path) -> None:
     [
         (["setpriv", "--bounding-set", "-net_admin"], 'exec "$PREFLIGHT"', "capabilities: CAP_NET_ADMIN\n"),
         (["setpriv", "--bounding-set", "-sys_admin"], 'exec "$PREFLIGHT"', "network and mount namespaces\n"),
-        ([*USER, *READS], 'exec "$PREFLIGHT"', "MISSING: root\n"),
+        ([*USER, *READS], 'exec bash "$PREFLIGHT"', "MISSING: root\n"),
         (["unshare", "--user", "--map-root-user"], 'exec "$PREFLIGHT"', "users other than root\n"),
         (MOUNTS, 'mount -t tmpfs tmpfs /dev/net; exec "$PREFLIGHT"', "MISSING: /dev/net/tun\n"),
         (MOUNTS, 'mount --bind /dev/null /dev/net/tun; exec "$PREFLIGHT"', "MISSING: /dev/net/tun\n"),
