@@ -79,7 +79,9 @@ class Timekeeping:
         grace_s = self._rules.grace_s
         if not self._rules.require_synchronised or unsynchronised_s is None or unsynchronised_s < grace_s:
             return None
-        lasting = f"for clock.grace_s = {grace_s} s or longer" if self._held_once else "and was not since mpicd started"
+        lasting = (
+            f"for clock.grace_s = {grace_s} s or longer" if self._held_once else "and has not been since mpicd started"
+        )
         return f"the kernel's clock is not synchronised, {lasting}; repair the time service (chronyc tracking, timedatectl)"
 
     def warnings(self) -> tuple[str, ...]:

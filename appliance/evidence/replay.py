@@ -86,10 +86,7 @@ def _contradictions(attempt: Attempt) -> Iterator[str]:
 
 def _failures_that_do_not_permit(perspective: str, finding: CaaFinding) -> Iterator[str]:
     """Of look-ups that failed, and were permission all the same; by what their servers said, where that is recorded."""
-    failures = finding.further_failures
-    if finding.lookup_failure is not None:
-        failures = (finding.lookup_failure, *failures)
-    for failure in failures:
+    for failure in finding.failures:
         addresses = {one.address for one in failure.servers}
         shown = not failure.cause or cause_of(judge(failure.servers, addresses, 0)).permits is Permits.YES
         if not failure.permits or not shown:

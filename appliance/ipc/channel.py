@@ -264,8 +264,5 @@ def mismatch(request: CheckRequest, observation: Observation) -> str | None:
 
 def _permits(request: CheckRequest, finding: CaaFinding) -> bool:
     """Whether a finding can be that of a match: it permits, and a failure on the way may be permission and was asked to be."""
-    failures = finding.further_failures
-    if finding.lookup_failure is not None:
-        failures = (finding.lookup_failure, *failures)
     asked = isinstance(request.check, CaaCheck) and request.check.allow_lookup_failure
-    return finding.permitted and all(asked and failure.permits for failure in failures)
+    return finding.permitted and all(asked and failure.permits for failure in finding.failures)

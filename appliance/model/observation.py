@@ -189,6 +189,12 @@ class CaaFinding(msgspec.Struct, frozen=True):
     lookup_failure: LookupFailure | None = None
     further_failures: tuple[LookupFailure, ...] = ()
 
+    @property
+    def failures(self) -> tuple[LookupFailure, ...]:
+        """All look-ups that failed, the nearest to the name first."""
+        first = () if self.lookup_failure is None else (self.lookup_failure,)
+        return (*first, *self.further_failures)
+
 
 class Observation(msgspec.Struct, frozen=True):
     """What one perspective saw. `corroborates` is `outcome is MATCH`, kept beside it so that a reader need not know.

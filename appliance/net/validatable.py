@@ -43,7 +43,7 @@ def unvalidatable(identifier: Identifier, exceptions: Exceptions = NONE) -> str 
     if identifier.type is IdentifierType.IP:
         reason = refused(identifier.value, exceptions.networks)
         remedy = "nobody can show control of it; give the applicant's public address"
-        return None if reason is None else f"is no address to validate: {reason}; {remedy}"
+        return None if reason is None else f"is not an address that can be validated: {reason}; {remedy}"
     entry = special_use(identifier.value, exceptions.names)
     if entry is None:
         return None

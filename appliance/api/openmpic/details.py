@@ -88,9 +88,13 @@ def _caa(seen: Observation) -> CaaDetails:
     finding = seen.caa
     if finding is None:
         return CaaDetails(caa_record_present=False, found_at=None, records_seen=None)
-    failures = () if finding.lookup_failure is None else (finding.lookup_failure, *finding.further_failures)
     return CaaDetails(
-        bool(finding.rrset), finding.found_at, finding.rrset or None, finding.reason, finding.parameters, failures
+        bool(finding.rrset),
+        finding.found_at,
+        finding.rrset or None,
+        finding.reason,
+        finding.parameters,
+        finding.failures,
     )
 
 

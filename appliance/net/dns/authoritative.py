@@ -193,7 +193,7 @@ class _Question:
 
     def _failed(self, error: OSError) -> None:
         if isinstance(error, ConnectionRefusedError):
-            # Anybody may have sent that ICMP error; nobody else than the server can refuse a TCP connection.
+            # Anybody may have sent that ICMP error. Only the server, or somebody on the path to it, can refuse a TCP connection.
             self._over_tcp()
         else:
             self._say(Said(ServerSaid.UNREACHABLE))

@@ -354,12 +354,12 @@ async def test_by_a_clock_that_cannot_be_trusted_nothing_is_checked_for_partners
         time.clock = replace(held, state=lambda: ClockState(False, 0, 0, 0))
         refused = await on.callers.post("/perspectives/ams/check", json=built())
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-        assert "not synchronised, and was not since mpicd started" in refused.json()["error"]
+        assert "not synchronised, and has not been since mpicd started" in refused.json()["error"]
         status = (await on.callers.get("/perspectives/ams")).json()
         assert (status["ready"], "not synchronised" in status["reasons"][0]) == (False, True)
         decided = await on.callers.post("/mpic", json={"check_type": "caa", "domain_or_ip_target": "example.com"})
         assert decided.status_code == 503
-        assert "not synchronised, and was not since mpicd started" in decided.json()["error"]
+        assert "not synchronised, and has not been since mpicd started" in decided.json()["error"]
         assert on.stage.workers["ams"].asked == []
         recorded = events(on, EventType.REFUSED_REQUEST)
         assert [(one.subject, one.identifier) for one in recorded] == [("clock", "example.com")] * 2
