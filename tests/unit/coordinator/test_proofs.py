@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from appliance.config import RoutingConfig, Settings
 from appliance.coordinator.perspectives import Perspectives
@@ -187,6 +188,16 @@ async def test_what_was_measured_long_ago_does_not_count(tmp_path: Path) -> None
     on = Stage(tmp_path)
     on.now = NOW + timedelta(hours=2)
     assert on.results("ams")[ProofKind.PLACE] is Result.MISSING
+
+
+@pytest.mark.parametrize(
+    ("ahead", "result"), [(timedelta(days=365), Result.MISSING), (timedelta(seconds=4), Result.VALID)]
+)
+async def test_what_was_measured_in_the_future_does_not_count(tmp_path: Path, ahead: timedelta, result: Result) -> None:
+    """By a clock that was wrong. Clocks are set right by seconds all the time."""
+    on = Stage(tmp_path)
+    on.now = NOW - ahead
+    assert on.results("ams")[ProofKind.PLACE] is result
 
 
 async def test_sightings_that_can_be_forged_prove_no_exit(tmp_path: Path) -> None:
